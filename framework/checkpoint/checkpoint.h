@@ -1,0 +1,76 @@
+// Checkpoints: a folder step-NNNNNN with weights.h5, optimizer.h5, tokenizer.model, ledger.json and
+// manifest.json (format.md beside this header). Written to a temporary folder, hashed from memory, fsynced,
+// renamed; layout-free: whole tensors by name.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+inline constexpr int kCheckpointFormat = 1;
+
+// What a checkpoint says of itself: manifest.json.
+struct Manifest {
+  int format = kCheckpointFormat;
+  int64_t step = 0;              // optimizer steps taken, applied or skipped
+  int64_t updates = 0;           // optimizer updates applied
+  int64_t skipped_in_a_row = 0;  // non-finite steps since the last applied one
+  nlohmann::json model;          // ModelConfig, field by field
+  std::string recipe;            // the resolved recipe, TOML
+  std::string tokenizer_sha256;
+  std::string weights_hash;    // over names, shapes and values in order
+  std::string optimizer_hash;  // over both moments; "" when the checkpoint has none (an import)
+  int64_t parameters = 0, nonzeros = 0;
+  nlohmann::json state;  // free for the trainer: skipped steps, ...
+};
+
+// Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only.
+struct CheckpointContents {
+  const Parameters& parameters;
+  std::span<const float> first_moment, second_moment;
+  Manifest manifest;  // hashes and counts are filled in by save
+  nlohmann::json ledger;
+  std::filesystem::path tokenizer_model;  // copied in; may be empty
+};
+
+// Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes.
+std::string weights_hash(const Parameters& parameters);
+
+// Writes folder/step-NNNNNN whole or not at all; returns it. Only the writing process calls it.
+// Errors: disk full, not writable; the temporary folder is removed and earlier checkpoints stay.
+std::filesystem::path save_checkpoint(const std::filesystem::path& folder,
+                                      const CheckpointContents& contents);
+
+// Removes all but the newest `keep` checkpoints of a folder (0 keeps all) and left-over temporary folders.
+void prune_checkpoints(const std::filesystem::path& folder, int64_t keep);
+
+// Reads manifest.json. Errors: missing, not JSON, a newer format.
+Manifest read_manifest(const std::filesystem::path& checkpoint);
+
+// Reads weights into parameters.values() and, when the spans are not empty, moments (whole, padded flat
+// buffers), and verifies every hash. Errors: a parameter missing, of another shape, or not in the model; a
+// hash that differs, naming the dataset; no optimizer in it when moments are asked for.
+void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                     Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment);
+nlohmann::json load_ledger(const std::filesystem::path& checkpoint);
+
+// Reads every dataset of a checkpoint against its hashes, without a model. Errors: as load.
+void verify_checkpoint(const std::filesystem::path& checkpoint);
+
+// The newest checkpoint in a folder that verifies; `refused` is told the reason for each newer one that did
+// not.
+std::optional<std::filesystem::path> newest_valid_checkpoint(
+    const std::filesystem::path& folder,
+    const std::function<void(const std::filesystem::path&, const std::string& reason)>& refused);
+
+}  // namespace fern

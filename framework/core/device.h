@@ -1,0 +1,32 @@
+// Where memory lives and where work runs. A back end that is not built is a file of the same functions that
+// say so.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace fern {
+
+enum class Device : uint8_t { kCpu, kCuda };
+
+constexpr std::string_view name_of(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
+
+// CUDA devices this process can use; 0 when the back end is not built or no driver answers.
+int cuda_device_count();
+
+// Device memory, 256-byte aligned. Errors: kFailed with the size asked for and the driver's reason.
+void* cuda_allocate(size_t bytes);
+void cuda_free(void* data) noexcept;
+
+// The stream of work an op is queued on. On the CPU work is done when the call returns.
+class Stream {
+ public:
+  explicit Stream(Device device = Device::kCpu) : device_(device) {}
+  Device device() const { return device_; }
+
+ private:
+  Device device_;
+};
+
+}  // namespace fern

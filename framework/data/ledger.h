@@ -1,0 +1,39 @@
+// The ledger: what each language has been given so far, counted exactly, written as ledger.json in the run
+// folder.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+#include "framework/data/loader.h"
+
+namespace fern {
+
+class Ledger {
+ public:
+  Ledger() = default;
+  explicit Ledger(std::vector<std::string> languages);
+  // Adds one step's counts.
+  void add(const std::vector<LanguageCounts>& counts);
+  const std::vector<std::string>& languages() const { return languages_; }
+  const std::vector<LanguageCounts>& counts() const { return counts_; }
+  int64_t steps() const { return steps_; }
+  // {"steps": n, "languages": {"am": {"sequences": ..., "tokens": ..., "loss_tokens": ..., "bytes": ...,
+  // "epochs": ...}}}
+  nlohmann::json to_json() const;
+  // Errors: not a ledger, or of other languages.
+  static Ledger from_json(const nlohmann::json& json);
+
+ private:
+  std::vector<std::string> languages_;
+  std::vector<LanguageCounts> counts_;
+  int64_t steps_ = 0;
+};
+
+// SHA-256 over the input tokens, targets and boundaries of steps [0, steps), in (step, slot) order: equal for
+// every number of ranks because it never sees one.
+std::string token_stream_sha256(const Loader& loader, int64_t steps);
+
+}  // namespace fern

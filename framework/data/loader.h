@@ -1,0 +1,95 @@
+// The loader turns draws into micro-batches the model takes. Pure in (step, micro-batch): every rank can ask
+// for any.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/data/sampler.h"
+#include "framework/data/shard.h"
+
+namespace fern {
+
+// How the loss of a batch is averaged (FACTS of the field: "token" or "sequence"; a sequence is one
+// document).
+enum class LossNormalization { kToken, kSequence };
+
+// micro_sequences packed sequences of `context` positions each, flattened to T = micro_sequences * context.
+// Positions past a sequence's end are padding: token 0, their own document, weight 0.
+struct MicroBatch {
+  int64_t sequences = 0, context = 0;
+  std::vector<int32_t> input_T;   // token at each position
+  std::vector<int32_t> target_T;  // the next token of the same document, or -1: no target
+  std::vector<int32_t>
+      document_start_T;  // position in 0..T-1 where this position's document begins; attention sees
+                         // [document_start, t], and its rotary position is t - document_start
+  std::vector<float>
+      loss_weight_T;                // weight of the position's loss in the batch's loss; 0 where target is -1
+  std::vector<int32_t> language_S;  // per packed sequence
+  int64_t tokens = 0;               // positions that are not padding
+  int64_t loss_tokens = 0;          // positions with a target
+};
+
+// Per-language counts of one batch or many. All exact.
+struct LanguageCounts {
+  int64_t sequences = 0, tokens = 0, loss_tokens = 0, bytes = 0;
+  double epochs = 0;  // sequences drawn / sequences there are
+};
+
+// One language's training data: its shards in path order, numbered through.
+class LanguageData {
+ public:
+  LanguageData(std::string language, std::vector<Shard> shards);
+  const std::string& language() const { return language_; }
+  int64_t sequences() const { return first_sequence_.back(); }
+  int64_t tokens() const;
+  int64_t loss_tokens() const;
+  int64_t bytes() const;
+  // REQUIRES 0 <= index < sequences().
+  PackedSequence sequence(int64_t index) const;
+  int64_t sequence_bytes(int64_t index) const;  // original bytes of its documents
+  const std::vector<Shard>& shards() const { return shards_; }
+
+ private:
+  std::string language_;
+  std::vector<Shard> shards_;
+  std::vector<int64_t> first_sequence_;
+};
+
+// All languages with shards of `split` under `folder` (files *.h5 below folder/split/), ordered by language
+// code. Errors: no shard there ("run fern prepare"), a shard made with another tokenizer or a larger context.
+std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
+                                         const std::string& tokenizer_sha256, int64_t context);
+
+struct BatchShape {
+  int64_t sequences = 0;        // of a step, all ranks together
+  int64_t micro_sequences = 0;  // of a micro-batch; divides sequences
+  int64_t context = 0;
+};
+
+class Loader {
+ public:
+  Loader(const std::vector<LanguageData>& languages, const Sampler& sampler, BatchShape shape,
+         LossNormalization normalization);
+  int64_t micro_batches() const { return shape_.sequences / shape_.micro_sequences; }
+  // Fills `out` (its buffers are reused). Computed from the sampler alone: no rank needs another.
+  // REQUIRES 0 <= micro < micro_batches().
+  void load(MicroBatch& out, int64_t step, int64_t micro) const;
+  // Loss tokens (kToken) or documents with a target (kSequence) in the whole step's batch: what losses divide
+  // by.
+  int64_t normalizer(int64_t step) const;
+  // Counts of one step's batch per language (for the ledger and for messages that name the languages of a
+  // batch).
+  std::vector<LanguageCounts> counts(int64_t step) const;
+  const std::vector<LanguageData>& languages() const { return languages_; }
+
+ private:
+  const std::vector<LanguageData>& languages_;
+  const Sampler& sampler_;
+  BatchShape shape_;
+  LossNormalization normalization_;
+};
+
+}  // namespace fern

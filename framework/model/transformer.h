@@ -1,0 +1,71 @@
+// The decoder: embedding, L blocks, final norm, head with its loss. It knows nothing of ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "framework/core/arena.h"
+#include "framework/core/device.h"
+#include "framework/data/loader.h"
+#include "framework/model/config.h"
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+// Told when a parameter's gradient for the current micro-batch is complete. The one-process version does
+// nothing.
+class GradSink {
+ public:
+  virtual ~GradSink() = default;
+  virtual void add(const Parameter& parameter) = 0;
+};
+
+// Keys and values of the tokens seen so far, for generation. One per sequence.
+struct KvCache;
+
+class Transformer {
+ public:
+  // Lays out parameters; allocates nothing. Errors (kBadUsage): see validate().
+  explicit Transformer(const ModelConfig& config);
+  ~Transformer();
+  const ModelConfig& config() const;
+  Parameters& parameters();
+  const Parameters& parameters() const;
+
+  // What forward keeps for backward, for one micro-batch of `tokens` positions. With a measuring arena it
+  // only counts. Several may be in flight. REQUIRES: parameters allocated (or measuring too).
+  struct Activations;
+  std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens) const;
+
+  // Sum over positions of loss_weight * cross-entropy (nats), and per packed sequence the unweighted sum of
+  // cross-entropy over its targets (`sequence_loss_S`, one per sequence). Never stores all logits.
+  // Reads batch, writes activations. REQUIRES batch.input_T.size() == tokens of the activations.
+  double forward(Activations& activations, std::span<double> sequence_loss_S, const MicroBatch& batch,
+                 Stream& stream);
+  // Adds the micro-batch's gradients to parameters().gradients(), in reverse order of layers, telling `sink`
+  // as each parameter is done. REQUIRES: forward was called on these activations with this batch.
+  void backward(Activations& activations, const MicroBatch& batch, GradSink& sink, Stream& stream);
+
+  // Cross-entropy (nats) at each position with a target, 0 elsewhere; stores nothing for backward.
+  void score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch, Stream& stream);
+
+  // Generation: appends `tokens` to the cache and returns logits of the last one (V floats, valid until the
+  // next call).
+  std::unique_ptr<KvCache, void (*)(KvCache*)> make_cache(int64_t capacity) const;
+  std::span<const float> next_logits(KvCache& cache, std::span<const int32_t> tokens, Stream& stream) const;
+
+  // Logits of every position of one document (n x V, row-major), computed by the plain path: for checks.
+  std::vector<float> logits(std::span<const int32_t> tokens, Stream& stream) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Multiply-adds times two for one token, forward and backward, with attention over `context` positions (PaLM,
+// appendix B, with causal attention counted as half): the number that tokens/s is turned into FLOP/s with.
+double training_flops_per_token(const ModelConfig& config, int64_t context);
+
+}  // namespace fern

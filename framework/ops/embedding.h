@@ -1,0 +1,13 @@
+// Rows of a table by token id. V vocabulary, D hidden, T tokens.
+#pragma once
+
+#include "framework/core/tensor.h"
+
+namespace fern {
+
+// x[t] = w[input[t]]. Errors: an id outside 0..V-1, naming position and id.
+void embedding_forward(Tensor x_TD, const Tensor& w_VD, const Tensor& input_T, Stream& stream);
+// dw[input[t]] += dx[t], in order of t for each row.
+void embedding_backward(Tensor dw_VD, const Tensor& dx_TD, const Tensor& input_T, Stream& stream);
+
+}  // namespace fern

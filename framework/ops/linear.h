@@ -1,0 +1,18 @@
+// The three products of a linear layer. T tokens, I inputs, O outputs; w_OI as in PyTorch: row o makes output
+// o. Every op in this folder: tensors are contiguous f32 (f64 for checks), the bits of a result do not depend
+// on the number of threads, and a wrong shape or dtype fails with "[op] name: expected ..., got ...".
+#pragma once
+
+#include "framework/core/tensor.h"
+
+namespace fern {
+
+// Y = X W^T.
+void linear_forward(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, Stream& stream);
+// dX = dY W, or dX += dY W.
+void linear_backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tensor& w_OI, bool accumulate,
+                           Stream& stream);
+// dW += dY^T X.
+void linear_backward_weight(Tensor dw_OI, const Tensor& dy_TO, const Tensor& x_TI, Stream& stream);
+
+}  // namespace fern

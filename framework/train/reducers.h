@@ -1,0 +1,54 @@
+// The seams through which many processes are reached. The framework owns them, with a one-process version
+// each; parallel/ implements them over MPI.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "framework/core/tensor.h"
+#include "framework/model/parameters.h"
+#include "framework/model/transformer.h"
+
+namespace fern {
+
+// Sums gradients over the logical shards of a step: shard by shard on each process, and over processes,
+// always in the same fixed binary tree over shards 0..S-1 (pairs (2i, 2i+1) level by level), in the
+// gradient's own dtype.
+//
+//   for each shard this process holds, in order:
+//     reducer.begin_shard()            gradients are zeroed
+//     backward of its micro-batches    reducer.add(parameter) as gradients finish
+//     reducer.end_shard()
+//   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
+class GradReducer : public GradSink {
+ public:
+  // Shards of each step that this process computes: [first, last), consecutive.
+  virtual int64_t first_shard() const = 0;
+  virtual int64_t last_shard() const = 0;
+  virtual void begin_shard() = 0;
+  virtual void end_shard() = 0;
+  virtual void finish() = 0;
+  // The part of the flat buffers whose summed gradient this process holds after finish() and whose optimizer
+  // state it keeps. Whole chunks (kParameterChunk). Everything, without ZeRO.
+  virtual Slice slice() const = 0;
+  // After the optimizer wrote values()[slice()]: makes every process hold all values.
+  virtual void gather_values() = 0;
+  // Makes a slice-held flat buffer (moments, say) whole on the process that writes checkpoints (is_writer());
+  // `whole` is empty elsewhere. Both in elements of the padded flat buffer.
+  virtual void gather_slices(std::span<float> whole, std::span<const float> slice) = 0;
+  virtual bool is_writer() const = 0;
+};
+
+// Exact sums of small vectors over processes.
+class ScalarReducer {
+ public:
+  virtual ~ScalarReducer() = default;
+  // Element by element, over processes. REQUIRES for exactness: each element is non-zero on at most one
+  // process.
+  virtual void sum(std::span<double> values) = 0;
+  // True on all when true on any: how processes agree to stop.
+  virtual bool any(bool value) = 0;
+  virtual void barrier() = 0;
+};
+
+}  // namespace fern

@@ -1,0 +1,74 @@
+// The loop: load, forward, backward, reduce, clip, update, log, save.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "framework/checkpoint/checkpoint.h"
+#include "framework/data/ledger.h"
+#include "framework/data/loader.h"
+#include "framework/model/transformer.h"
+#include "framework/optim/adamw.h"
+#include "framework/optim/schedule.h"
+#include "framework/train/reducers.h"
+
+namespace fern {
+
+struct TrainConfig {
+  int64_t steps = 0;
+  double clip_norm = 1.0;        // 0: never
+  int64_t reduction_shards = 1;  // S; divides the micro-batches of a step
+  int64_t checkpoint_every = 0;  // steps; 0: only at the end and on request
+  int64_t keep = 3;
+  int64_t max_skipped = 10;  // non-finite steps in a row before the run stops
+};
+
+// One line of metrics.jsonl.
+struct StepMetrics {
+  int64_t step = 0;  // from 1: steps done
+  double loss = 0, grad_norm = 0, learning_rate = 0;
+  int64_t tokens = 0, loss_tokens = 0;
+  double step_s = 0;
+  bool skipped = false;               // non-finite: not applied
+  std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
+};
+
+// What the trainer works on. Borrowed: all must outlive it.
+struct TrainParts {
+  Transformer& model;
+  AdamW& optimizer;
+  const Schedule& schedule;
+  const Loader& loader;
+  GradReducer& gradients;
+  ScalarReducer& scalars;
+  Ledger& ledger;
+};
+
+// Where and how a run saves. `manifest` carries model, recipe and tokenizer hash.
+struct RunFolder {
+  std::filesystem::path checkpoints;
+  Manifest manifest;
+  std::filesystem::path tokenizer_model;
+};
+
+class Trainer {
+ public:
+  // Takes activations from `arena`. `micro_tokens` = positions of a micro-batch.
+  Trainer(const TrainConfig& config, const TrainParts& parts, const RunFolder& run, Arena& arena);
+  // Continues from a checkpoint: weights, moments, counters and ledger.
+  void resume(const std::filesystem::path& checkpoint);
+  int64_t step() const;
+
+  enum class Outcome { kDone, kStopped };
+  // Runs to config.steps or until `stop_requested` is seen (agreed over processes after a step), saving as
+  // configured; `on_step` hears of each step on every process. Errors: max_skipped non-finite steps in a row,
+  // naming the step and the languages in its batch.
+  Outcome run(const std::atomic<bool>& stop_requested,
+              const std::function<void(const StepMetrics&)>& on_step);
+};
+
+}  // namespace fern

@@ -1,0 +1,31 @@
+// Applies a plan of ranks to training from outside: builds the reducers that the framework's seams ask for.
+#pragma once
+
+#include <memory>
+
+#include "framework/model/parameters.h"
+#include "framework/train/reducers.h"
+#include "parallel/communicator.h"
+
+namespace fern {
+
+// The mesh. Only data is more than 1 today; the others are refused with the issue they wait for.
+struct Mesh {
+  int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
+  int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
+};
+
+// Fills mesh.data = ranks when it is 0. Errors (kBadUsage): sizes that do not multiply to the ranks, shards
+// not divisible by the data size, with the sizes that would do.
+Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards);
+
+struct Reducers {
+  std::unique_ptr<GradReducer> gradients;
+  std::unique_ptr<ScalarReducer> scalars;
+};
+// REQUIRES: parameters allocated; both outlive the reducers. With one rank these are the framework's solo
+// reducers.
+Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
+                     Communicator& communicator);
+
+}  // namespace fern
