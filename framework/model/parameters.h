@@ -35,6 +35,11 @@ struct Slice {
   bool operator==(const Slice&) const = default;
 };
 
+// Matrices added one after the other, with equal columns: one matrix of all their rows.
+struct ParameterRun {
+  int first = 0, count = 1;
+};
+
 class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
@@ -49,12 +54,16 @@ class Parameters {
   int64_t padded_elements() const;                // of the flat buffers
   Tensor value(int index) const;                  // shaped view
   Tensor gradient(int index) const;
+  Tensor values_of(ParameterRun run) const;  // [rows of all, columns]
+  Tensor gradients_of(ParameterRun run) const;
   Tensor values() const { return values_; }  // flat, padded
   Tensor gradients() const { return gradients_; }
   // Index of a name, or -1.
   int find(const std::string& name) const;
 
  private:
+  Shape shape_of(ParameterRun run) const;
+
   std::vector<Parameter> list_;
   int64_t elements_ = 0;
   Tensor values_, gradients_;

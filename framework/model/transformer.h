@@ -36,7 +36,16 @@ class Transformer {
 
   // What forward keeps for backward, for one micro-batch of `tokens` positions. With a measuring arena it
   // only counts. Several may be in flight. REQUIRES: parameters allocated (or measuring too).
-  struct Activations;
+  class Activations {
+   public:
+    ~Activations();
+
+   private:
+    friend class Transformer;
+    struct Tensors;
+    explicit Activations(std::unique_ptr<Tensors> tensors);
+    std::unique_ptr<Tensors> tensors_;
+  };
   std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens) const;
 
   // Sum over positions of loss_weight * cross-entropy (nats), and per packed sequence the unweighted sum of

@@ -1,0 +1,60 @@
+#include "framework/model/config.h"
+
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace fern {
+
+namespace {
+
+std::vector<int64_t> divisors(int64_t number) {
+  std::vector<int64_t> result;
+  for (int64_t d = 1; d <= number; ++d)
+    if (number % d == 0) result.push_back(d);
+  return result;
+}
+
+void expect_between(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    fail_usage("model.{} = {}: expected a whole number from {} to {}", name, value, least, most);
+}
+
+void expect_positive(const char* name, double value) {
+  if (!std::isfinite(value) || value <= 0)
+    fail_usage("model.{} = {}: expected a positive finite number", name, value);
+}
+
+// Rotation pairs the two halves of a head, so a head's size is even.
+void expect_heads_fit(const ModelConfig& config) {
+  if (config.hidden % 2 != 0)
+    fail_usage("model.hidden = {}: expected an even number, so that a head can be rotated: {} or {}",
+               config.hidden, config.hidden - 1, config.hidden + 1);
+  if (config.heads < 1 || config.hidden % config.heads != 0 || config.head_size() % 2 != 0)
+    fail_usage("model.heads = {}: expected a divisor of model.hidden = {} that leaves an even head size: {}",
+               config.heads, config.hidden, fmt::join(divisors(config.hidden / 2), ", "));
+  if (config.kv_heads < 1 || config.heads % config.kv_heads != 0)
+    fail_usage("model.kv_heads = {}: expected a divisor of model.heads = {}: {}", config.kv_heads,
+               config.heads, fmt::join(divisors(config.heads), ", "));
+}
+
+}  // namespace
+
+void validate(const ModelConfig& config) {
+  constexpr int64_t kMostIds = std::numeric_limits<int32_t>::max();
+  constexpr int64_t kMostWidth = 1 << 20;
+  expect_between("vocabulary", config.vocabulary, 2, kMostIds);
+  expect_between("layers", config.layers, 1, 10000);
+  expect_between("hidden", config.hidden, 2, kMostWidth);
+  expect_heads_fit(config);
+  expect_between("ffn", config.ffn, 1, kMostWidth);
+  expect_between("context", config.context, 1, 1 << 24);
+  expect_positive("rope_theta", config.rope_theta);
+  expect_positive("norm_epsilon", config.norm_epsilon);
+  if (config.dtype != DType::kF32 && config.dtype != DType::kF64)
+    fail_usage("model.dtype = {}: expected f32, or f64 for checks", name_of(config.dtype));
+}
+
+}  // namespace fern
