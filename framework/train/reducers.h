@@ -12,8 +12,7 @@
 namespace fern {
 
 // Sums gradients over the logical shards of a step: shard by shard on each process, and over processes,
-// always in the same fixed binary tree over shards 0..S-1 (pairs (2i, 2i+1) level by level), in the
-// gradient's own dtype.
+// always in the same fixed binary tree over shards 0..S-1 (tree_sum.h), in fp32.
 //
 //   for each shard this process holds, in order:
 //     reducer.begin_shard()            gradients are zeroed
@@ -31,6 +30,9 @@ class GradReducer : public GradSink {
   // The part of the flat buffers whose summed gradient this process holds after finish() and whose optimizer
   // state it keeps. Whole chunks (kParameterChunk). Everything, without ZeRO.
   virtual Slice slice() const = 0;
+  // The part that this process counts in sums over all parameters (the norm): disjoint over processes,
+  // together everything, whole chunks, possibly empty, within slice(). Everything, on one process.
+  virtual Slice counted() const = 0;
   // After the optimizer wrote values()[slice()]: makes every process hold all values.
   virtual void gather_values() = 0;
   // Makes a slice-held flat buffer (moments, say) whole on the process that writes checkpoints (is_writer());

@@ -1,0 +1,44 @@
+// Sums one process's shards, one after another, in the order of the tree.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "framework/core/arena.h"
+#include "framework/core/tensor.h"
+#include "framework/train/tree_sum.h"
+
+namespace fern {
+
+// The gradient buffer is filled shard by shard; sums that wait for a sibling are kept aside, in as few
+// buffers as the tree needs: log2 of the shards here, when these make one complete subtree.
+class ShardSum {
+ public:
+  // Sums shards [first, last) of S in `gradients` (f32, flat; borrowed). Takes the waiting buffers, each as
+  // big, from `arena`. REQUIRES 0 <= first < last <= shards.
+  ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards, Arena& arena);
+  int64_t first() const { return first_; }
+  int64_t last() const { return last_; }
+
+  // Zeroes the gradients for the next shard. The one after the last is the first of the next step.
+  void begin_shard();
+  // Takes in what was added to the gradients since. After the last shard the last node is in the gradients
+  // and the others in their buffers. Errors: more shards than there are.
+  void end_shard();
+  // Errors: shards of this step are missing.
+  void expect_complete() const;
+
+  // What is left when complete: the fewest nodes that cover the shards, and where each one's sum is.
+  std::span<const TreeNode> nodes() const { return cover_; }
+  std::span<float> values(size_t node) const;
+
+ private:
+  int64_t first_, last_, next_;
+  Tensor gradients_;
+  std::vector<Tensor> waiting_;
+  TreeStack stack_;
+  std::vector<TreeNode> cover_;
+};
+
+}  // namespace fern

@@ -1,0 +1,18 @@
+#include "framework/train/solo_reducer.h"
+
+#include <algorithm>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+SoloReducer::SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena)
+    : sum_(parameters.gradients(), 0, shards, shards, arena), whole_{0, parameters.gradients().elements()} {}
+
+void SoloReducer::gather_slices(std::span<float> whole, std::span<const float> slice) {
+  expect(whole.size() == slice.size(), "[solo reducer] expected {} elements, got {}", whole.size(),
+         slice.size());
+  std::ranges::copy(slice, whole.begin());
+}
+
+}  // namespace fern

@@ -1,0 +1,43 @@
+// The seams' one-process versions: shards are summed in the same tree, and nothing is exchanged.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "framework/core/arena.h"
+#include "framework/model/parameters.h"
+#include "framework/train/reducers.h"
+#include "framework/train/shard_sum.h"
+
+namespace fern {
+
+class SoloReducer final : public GradReducer {
+ public:
+  // Takes its buffers from `arena` (which may be measuring). REQUIRES: parameters allocated (or measuring
+  // too), and alive as long as this; shards >= 1.
+  SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena);
+  void add(const Parameter&) override {}
+  int64_t first_shard() const override { return sum_.first(); }
+  int64_t last_shard() const override { return sum_.last(); }
+  void begin_shard() override { sum_.begin_shard(); }
+  void end_shard() override { sum_.end_shard(); }
+  void finish() override { sum_.expect_complete(); }
+  Slice slice() const override { return whole_; }
+  Slice counted() const override { return whole_; }
+  void gather_values() override {}
+  void gather_slices(std::span<float> whole, std::span<const float> slice) override;
+  bool is_writer() const override { return true; }
+
+ private:
+  ShardSum sum_;
+  Slice whole_;
+};
+
+class SoloScalars final : public ScalarReducer {
+ public:
+  void sum(std::span<double>) override {}
+  bool any(bool value) override { return value; }
+  void barrier() override {}
+};
+
+}  // namespace fern

@@ -1,0 +1,76 @@
+#include "framework/train/tree_sum.h"
+
+#include <algorithm>
+
+namespace fern {
+
+int TreeStack::push(TreeNode node) {
+  int joined = 0;
+  for (;;) {
+    const bool is_left = node.index % 2 == 0;
+    const bool is_last = (node.index + 1) << node.level >= shards_;
+    if (is_left && is_last && node.index > 0) {
+      // No sibling: it passes up unchanged.
+    } else if (!is_left && !nodes_.empty() && nodes_.back() == TreeNode{node.level, node.index - 1}) {
+      nodes_.pop_back();
+      ++joined;
+    } else {
+      break;
+    }
+    node = {node.level + 1, node.index / 2};
+  }
+  nodes_.push_back(node);
+  return joined;
+}
+
+std::vector<TreeNode> cover(int64_t first, int64_t last, int64_t shards) {
+  TreeStack stack(shards);
+  for (int64_t shard = first; shard < last; ++shard) stack.push({0, shard});
+  return {stack.nodes().begin(), stack.nodes().end()};
+}
+
+int most_waiting(int64_t first, int64_t last, int64_t shards) {
+  TreeStack stack(shards);
+  size_t waiting = 0;
+  for (int64_t shard = first; shard < last; ++shard) {
+    waiting = std::max(waiting, stack.nodes().size());
+    stack.push({0, shard});
+  }
+  return static_cast<int>(waiting);
+}
+
+std::vector<Join> joins_to_root(std::span<const TreeNode> nodes, int64_t shards) {
+  TreeStack stack(shards);
+  std::vector<size_t> holders;  // which source holds each node of the stack
+  std::vector<Join> joins;
+  for (size_t source = 0; source < nodes.size(); ++source) {
+    holders.push_back(source);
+    for (int joined = stack.push(nodes[source]); joined > 0; --joined) {
+      const size_t from = holders.back();
+      holders.pop_back();
+      joins.push_back({.into = holders.back(), .from = from});
+    }
+  }
+  return joins;
+}
+
+void add_to(std::span<float> a, const float* b) {
+  float* sum = a.data();
+#pragma omp simd
+  for (size_t i = 0; i < a.size(); ++i) sum[i] += b[i];
+}
+
+void sum_to_root(std::span<float> out, std::span<float* const> sources, std::span<const Join> joins) {
+  // Pieces that stay in the first-level cache while all additions pass over them.
+  constexpr size_t kPiece = 1024;
+  const size_t pieces = (out.size() + kPiece - 1) / kPiece;
+#pragma omp parallel for schedule(static) if (pieces > 16)
+  for (size_t piece = 0; piece < pieces; ++piece) {
+    const size_t begin = piece * kPiece;
+    const size_t count = std::min(kPiece, out.size() - begin);
+    for (const Join& join : joins) add_to({sources[join.into] + begin, count}, sources[join.from] + begin);
+    if (out.data() != sources[0]) std::copy_n(sources[0] + begin, count, out.data() + begin);
+  }
+}
+
+}  // namespace fern
