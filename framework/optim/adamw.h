@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "framework/core/arena.h"
 #include "framework/model/parameters.h"
@@ -16,20 +17,35 @@ struct AdamWConfig {
   bool decay_embeddings = false;  // also on the embedding and an untied head
 };
 
-// Moments of one slice of the flat parameter buffers.
+// Errors (kBadUsage): a beta outside [0, 1), an epsilon that is not above 0, a negative decay.
+void validate(const AdamWConfig& config);
+
+// Moments of one slice of the flat parameter buffers. Every element is updated by itself with the same
+// roundings, so the result depends neither on slices nor on threads. Padding is never touched.
 class AdamW {
  public:
-  // Takes two f32 buffers of slice.elements() from `arena`, zeroed.
+  // Takes two f32 buffers of slice.elements() from `arena`, zeroed. Errors: a slice outside the buffers; see
+  // also validate().
   AdamW(const AdamWConfig& config, const Parameters& parameters, Slice slice, Arena& arena);
   // One update of values()[slice] from `scale` * gradients()[slice]; `update` counts applied updates from 1.
+  // REQUIRES: f32 parameters, the same as given to the constructor.
   void step(Parameters& parameters, double learning_rate, double scale, int64_t update, Stream& stream);
   Slice slice() const { return slice_; }
   Tensor first_moment() const { return m_; }  // f32 [slice elements]
   Tensor second_moment() const { return v_; }
 
  private:
+  // A run of elements of the flat buffers that share a decay, short enough to be one thread's work.
+  struct Block {
+    Slice elements;
+    float decay = 0;  // weight decay, not yet times the learning rate
+  };
+  float decay_of(ParameterKind kind) const;
+  void cut_into_blocks(const Parameters& parameters);
+
   AdamWConfig config_;
   Slice slice_;
+  std::vector<Block> blocks_;
   Tensor m_, v_;
 };
 
