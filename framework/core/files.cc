@@ -5,6 +5,9 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "framework/core/error.h"
 
@@ -26,6 +29,41 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
     fail_errno(fmt::format("cannot rename {} to {}", from.string(), to.string()));
   const std::filesystem::path parent = to.parent_path();
   sync_to_disk(parent.empty() ? std::filesystem::path(".") : parent);
+}
+
+void write_text_durably(const std::filesystem::path& path, std::string_view text) {
+  const std::filesystem::path aside = path.string() + ".tmp";
+  std::ofstream file(aside, std::ios::binary | std::ios::trunc);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  if (!file) {
+    const int code = errno;
+    std::error_code ignored;
+    std::filesystem::remove(aside, ignored);
+    errno = code;
+    fail_errno(fmt::format("cannot write {}: is the disk full or the folder read-only?", path.string()));
+  }
+  sync_to_disk(aside);
+  rename_durably(aside, path);
+}
+
+void copy_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::ifstream file(from, std::ios::binary);
+  if (!file) fail_errno(fmt::format("cannot read {}", from.string()));
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  write_text_durably(to, bytes);
+}
+
+void create_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  expect(!error, "cannot make the folder {}: {}", folder.string(), error.message());
+}
+
+void remove_all(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  expect(!error, "cannot remove {}: {}", path.string(), error.message());
 }
 
 }  // namespace fern
