@@ -60,7 +60,7 @@ void create_folders(const std::filesystem::path& folder) {
   expect(!error, "cannot make the folder {}: {}", folder.string(), error.message());
 }
 
-void remove_all(const std::filesystem::path& path) {
+void remove_tree(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
   expect(!error, "cannot remove {}: {}", path.string(), error.message());

@@ -26,6 +26,6 @@ void copy_durably(const std::filesystem::path& from, const std::filesystem::path
 void create_folders(const std::filesystem::path& folder);
 
 // Removes a file, or a folder with all in it; nothing there is fine. Errors: the system's reason.
-void remove_all(const std::filesystem::path& path);
+void remove_tree(const std::filesystem::path& path);
 
 }  // namespace fern

@@ -27,7 +27,7 @@ TEST(Files, WritingReplacesTheWholeFile) {
   write_text_durably(folder / "a.json", "second");
   EXPECT_EQ(text_of(folder / "a.json"), "second");
   EXPECT_FALSE(fs::exists(folder / "a.json.tmp"));
-  remove_all(folder);
+  remove_tree(folder);
   EXPECT_FALSE(fs::exists(folder));
 }
 
@@ -45,7 +45,7 @@ TEST(Files, FailedWriteLeavesTheOldFileAndNothingBeside) {
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(text_of(folder / "a.json"), "old");
   EXPECT_FALSE(fs::exists(folder / "a.json.tmp"));
-  remove_all(folder);
+  remove_tree(folder);
 }
 
 }  // namespace
