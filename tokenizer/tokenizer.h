@@ -27,9 +27,12 @@ class Tokenizer {
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
-  // Ids of plain text, no bos or eos. Errors: text is not UTF-8 (byte offset named).
+  // Ids of plain text, no bos or eos; never a control id. Safe to call from many threads. U+2581, which
+  // SentencePiece takes for a space, is spelled as its three bytes, so that decode(encode(x)) == x for all x
+  // that is UTF-8. Errors: text is not UTF-8 (byte offset named).
   std::vector<int32_t> encode(std::string_view text) const;
-  // Control tokens give nothing.
+  // Control tokens give nothing; bytes that do not make up a character give U+FFFD. The first piece's one
+  // leading space is the prefix that encode() added and is dropped. Errors: an id outside the vocabulary.
   std::string decode(std::span<const int32_t> ids) const;
   std::string piece(int32_t id) const;
   int64_t vocabulary() const;
