@@ -26,7 +26,7 @@ struct DataConfig {
   std::vector<std::string>
       segments;           // files or folders of JSONL from `fern collect`; relative to the working directory
   std::string folder;     // where `fern prepare` writes and `fern train` reads; relative to the same
-  std::string templates;  // folder of template files; relative to the recipe file
+  std::string templates;  // folder of template files; given relative to the recipe file, kept absolute
   std::vector<std::string> languages;  // BCP 47; empty: every language with enough segments
   int64_t min_segments = 100;          // languages with fewer distinct segments are left out, and named
   int64_t max_segments = 20000;        // per language; 0: all
@@ -58,10 +58,11 @@ struct Recipe {
   uint64_t seed = 1;
   Device device = Device::kCpu;
   int64_t threads = 0;  // per rank; 0: cores / ranks on this machine
-  Mesh mesh;
+  Mesh mesh{.data = 0};
   EvaluateConfig evaluate;
 
   std::filesystem::path templates_folder() const;
+  std::string name() const;  // "quickstart" for recipes/instruct/quickstart.toml
 };
 
 // Reads `file` with what it extends, applies `overrides` ("model.layers=4", values as in TOML, bare words as
@@ -72,6 +73,14 @@ Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::str
 
 // The resolved recipe as TOML that read_recipe takes: what a run folder keeps.
 std::string to_toml(const Recipe& recipe);
+
+// Keys whose values differ and that decide what a run computes: a run folder made under `before` cannot be
+// continued under `after` unless there are none.
+std::vector<std::string> keys_that_change_the_result(const Recipe& before, const Recipe& after);
+
+// The balance rule with explicit weights in the order of `languages`; a language without a weight gets 0.
+// Errors (kBadUsage): a weight for a language that is not among them.
+BalanceRule balance_for(const DataConfig& data, const std::vector<std::string>& languages);
 
 // Every key with its meaning, unit, default and what raising it does: `fern help recipe`.
 std::string recipe_help();

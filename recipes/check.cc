@@ -1,0 +1,147 @@
+#include "recipes/check.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace {
+
+std::vector<int64_t> divisors(int64_t n) {
+  std::vector<int64_t> all;
+  for (int64_t d = 1; d <= n; ++d)
+    if (n % d == 0) all.push_back(d);
+  return all;
+}
+
+// Messages start with where the key was given, or with the recipe when its default is in force.
+class Checker {
+ public:
+  Checker(const Recipe& recipe, const Settings& settings) : recipe_(recipe), settings_(settings) {}
+
+  void run() const {
+    required();
+    model();
+    batch();
+    schedule();
+    data();
+    balance();
+  }
+
+ private:
+  std::string at(std::string_view key) const {
+    const auto found = settings_.find(key);
+    return found == settings_.end() ? recipe_.file.string() : found->second.where;
+  }
+
+  void required() const {
+    for (const Field& field : fields())
+      if (field.required && !settings_.contains(field.key))
+        fail_usage("{}: {} is missing; expected {}. {}", recipe_.file.string(), field.key, accepted(field),
+                   field.meaning);
+  }
+
+  void model() const {
+    const ModelConfig& m = recipe_.model;
+    std::vector<int64_t> heads;
+    for (const int64_t d : divisors(m.hidden))
+      if (m.hidden / d % 2 == 0) heads.push_back(d);
+    if (m.hidden % 2 != 0)
+      fail_usage("{}: model.hidden: expected an even number, got {}", at("model.hidden"), m.hidden);
+    if (m.hidden % m.heads != 0)
+      fail_usage("{}: model.heads = {} does not divide model.hidden = {}; one of {} would", at("model.heads"),
+                 m.heads, m.hidden, fmt::join(heads, ", "));
+    if (m.head_size() % 2 != 0)
+      fail_usage(
+          "{}: model.heads = {} makes heads of {} values, and rotary positions need an even number; "
+          "one of {} would do",
+          at("model.heads"), m.heads, m.head_size(), fmt::join(heads, ", "));
+    if (m.heads % m.kv_heads != 0)
+      fail_usage("{}: model.kv_heads = {} does not divide model.heads = {}; one of {} would",
+                 at("model.kv_heads"), m.kv_heads, m.heads, fmt::join(divisors(m.heads), ", "));
+  }
+
+  void batch() const {
+    const BatchConfig& b = recipe_.batch;
+    if (b.sequences % b.micro_sequences != 0)
+      fail_usage("{}: batch.micro_sequences = {} does not divide batch.sequences = {}; one of {} would",
+                 at("batch.micro_sequences"), b.micro_sequences, b.sequences,
+                 fmt::join(divisors(b.sequences), ", "));
+    const int64_t micro_batches = b.sequences / b.micro_sequences;
+    if (micro_batches % b.reduction_shards != 0)
+      fail_usage(
+          "{}: batch.reduction_shards = {} does not divide the {} micro-batches of a step "
+          "(batch.sequences / batch.micro_sequences); one of {} would",
+          at("batch.reduction_shards"), b.reduction_shards, micro_batches,
+          fmt::join(divisors(micro_batches), ", "));
+    if (recipe_.mesh.data > 0 && b.reduction_shards % recipe_.mesh.data != 0)
+      fail_usage(
+          "{}: parallel.data = {} does not divide batch.reduction_shards = {}; one of {} would, or 0 "
+          "for all ranks",
+          at("parallel.data"), recipe_.mesh.data, b.reduction_shards,
+          fmt::join(divisors(b.reduction_shards), ", "));
+  }
+
+  void schedule() const {
+    const Schedule& s = recipe_.schedule;
+    if (s.warmup_steps > s.steps)
+      fail_usage("{}: optimizer.warmup_steps = {} is longer than train.steps = {}; expected at most {}",
+                 at("optimizer.warmup_steps"), s.warmup_steps, s.steps, s.steps);
+    const bool has_decay = s.kind == ScheduleKind::kWarmupStableDecay;
+    if (has_decay && (s.decay_steps < 1 || s.decay_steps > s.steps - s.warmup_steps))
+      fail_usage(
+          "{}: optimizer.decay_steps: warmup_stable_decay expects 1 to {} (train.steps - "
+          "optimizer.warmup_steps), got {}",
+          at("optimizer.decay_steps"), s.steps - s.warmup_steps, s.decay_steps);
+    if (!has_decay && s.decay_steps != 0)
+      fail_usage(
+          "{}: optimizer.decay_steps is only for optimizer.schedule = \"warmup_stable_decay\"; leave it "
+          "out, or choose that schedule",
+          at("optimizer.decay_steps"));
+  }
+
+  void data() const {
+    const DataConfig& d = recipe_.data;
+    if (d.folder.empty()) fail_usage("{}: data.folder: expected a path, got \"\"", at("data.folder"));
+    if (d.kind == DataKind::kInstruct && d.templates.empty())
+      fail_usage(
+          "{}: data.templates is missing; data.kind = \"instruct\" makes its examples from templates, "
+          "as in recipes/instruct/templates",
+          at("data.kind"));
+    if (d.max_segments > 0 && d.max_segments < d.min_segments)
+      fail_usage(
+          "{}: data.max_segments = {} is below data.min_segments = {}; expected at least that, or 0 for "
+          "all",
+          at("data.max_segments"), d.max_segments, d.min_segments);
+  }
+
+  void balance() const {
+    const BalanceRule& b = recipe_.data.balance;
+    const bool by_weights = b.kind == BalanceKind::kWeights;
+    if (by_weights && b.weights.empty())
+      fail_usage(
+          "{}: data.balance.weights is missing; the weights rule expects a table as {{am = 2, sw = 1}}",
+          at("data.balance.rule"));
+    if (!by_weights && !b.weights.empty())
+      fail_usage(
+          "{}: data.balance.weights is only for data.balance.rule = \"weights\"; leave it out, or choose "
+          "that rule",
+          at("data.balance.weights"));
+    double sum = 0;
+    for (const double weight : b.weights) sum += weight;
+    if (by_weights && !(sum > 0))
+      fail_usage("{}: data.balance.weights: expected at least one weight above 0",
+                 at("data.balance.weights"));
+  }
+
+  const Recipe& recipe_;
+  const Settings& settings_;
+};
+
+}  // namespace
+
+void check(const Recipe& recipe, const Settings& settings) { Checker(recipe, settings).run(); }
+
+}  // namespace fern

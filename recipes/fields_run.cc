@@ -1,0 +1,91 @@
+#include "recipes/fields.h"
+
+namespace fern {
+
+namespace {
+
+std::vector<Field> parallel_fields() {
+  return {
+      {.key = "parallel.data",
+       .place = [](Recipe& r) -> Place { return &r.mesh.data; },
+       .meaning = "Ranks that share a step's sequences; 0 takes all ranks there are. Divides "
+                  "batch.reduction_shards. Never changes the result.",
+       .unit = "ranks",
+       .raising = "faster steps",
+       .may_change = true},
+      {.key = "parallel.tensor",
+       .place = [](Recipe& r) -> Place { return &r.mesh.tensor; },
+       .meaning = "Ranks that share each matrix. More than 1 is not available yet.",
+       .unit = "ranks",
+       .least = 1,
+       .most = 1,
+       .may_change = true},
+      {.key = "parallel.pipeline",
+       .place = [](Recipe& r) -> Place { return &r.mesh.pipeline; },
+       .meaning = "Ranks that share the layers. More than 1 is not available yet.",
+       .unit = "ranks",
+       .least = 1,
+       .most = 1,
+       .may_change = true},
+      {.key = "parallel.expert",
+       .place = [](Recipe& r) -> Place { return &r.mesh.expert; },
+       .meaning = "Ranks that share the experts of a layer. More than 1 is not available yet.",
+       .unit = "ranks",
+       .least = 1,
+       .most = 1,
+       .may_change = true},
+      {.key = "parallel.context",
+       .place = [](Recipe& r) -> Place { return &r.mesh.context; },
+       .meaning = "Ranks that share the positions of a sequence. More than 1 is not available yet.",
+       .unit = "ranks",
+       .least = 1,
+       .most = 1,
+       .may_change = true},
+      {.key = "parallel.zero",
+       .place = [](Recipe& r) -> Place { return &r.mesh.zero; },
+       .meaning =
+           "ZeRO stage: 0 keeps the optimizer's state on every rank, 1 shares it among them; 2 and 3 are "
+           "not available yet.",
+       .raising = "less memory on each rank, the same result to the bit",
+       .most = 1,
+       .may_change = true},
+  };
+}
+
+std::vector<Field> saving_fields() {
+  return {
+      {.key = "checkpoint.every",
+       .place = [](Recipe& r) -> Place { return &r.train.checkpoint_every; },
+       .meaning = "Steps between checkpoints; 0 saves only at the end and when asked to stop.",
+       .unit = "steps",
+       .raising = "less time spent saving, more work lost in a crash",
+       .may_change = true},
+      {.key = "checkpoint.keep",
+       .place = [](Recipe& r) -> Place { return &r.train.keep; },
+       .meaning = "Newest checkpoints that stay on disk; 0 keeps all.",
+       .unit = "checkpoints",
+       .raising = "more disk, more states to go back to",
+       .may_change = true},
+      {.key = "evaluate.split",
+       .place = [](Recipe& r) -> Place { return &r.evaluate.split; },
+       .meaning = "Which part of the data `fern evaluate` scores.",
+       .names = {"valid", "test", "train"},
+       .may_change = true},
+      {.key = "evaluate.max_sequences",
+       .place = [](Recipe& r) -> Place { return &r.evaluate.max_sequences; },
+       .meaning = "Most packed sequences scored per language; 0 scores all.",
+       .unit = "sequences",
+       .raising = "steadier figures, a longer evaluation",
+       .may_change = true},
+  };
+}
+
+}  // namespace
+
+std::vector<Field> run_fields() {
+  std::vector<Field> all = parallel_fields();
+  for (Field& field : saving_fields()) all.push_back(std::move(field));
+  return all;
+}
+
+}  // namespace fern

@@ -1,0 +1,65 @@
+#include "recipes/recipe.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "framework/core/error.h"
+#include "recipes/check.h"
+#include "recipes/fields.h"
+#include "recipes/toml_reader.h"
+
+namespace fern {
+
+std::filesystem::path Recipe::templates_folder() const { return file.parent_path() / data.templates; }
+
+std::string Recipe::name() const { return file.stem().string(); }
+
+Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  const Settings settings = read_settings(file, overrides);
+  Recipe recipe;
+  recipe.file = file;
+  for (const auto& [key, setting] : settings) assign(*find_field(key), recipe, setting.value);
+  recipe.schedule.steps = recipe.train.steps;
+  recipe.train.reduction_shards = recipe.batch.reduction_shards;
+  check(recipe, settings);
+  return recipe;
+}
+
+std::string to_toml(const Recipe& recipe) {
+  std::string text;
+  for (const std::string_view section : sections()) {
+    text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section);
+    for (const Field& field : fields()) {
+      const Value value = value_of(field, recipe);
+      const bool no_weights = std::holds_alternative<Weights>(value) && std::get<Weights>(value).empty();
+      if (field.section() == section && !no_weights)
+        text += fmt::format("{} = {}\n", field.name(), to_text(value));
+    }
+  }
+  return text;
+}
+
+std::vector<std::string> keys_that_change_the_result(const Recipe& before, const Recipe& after) {
+  std::vector<std::string> keys;
+  for (const Field& field : fields())
+    if (!field.may_change && value_of(field, before) != value_of(field, after)) keys.emplace_back(field.key);
+  return keys;
+}
+
+BalanceRule balance_for(const DataConfig& data, const std::vector<std::string>& languages) {
+  BalanceRule rule = data.balance;
+  if (rule.kind != BalanceKind::kWeights) return rule;
+  rule.weights.assign(languages.size(), 0);
+  for (size_t i = 0; i < data.weight_languages.size(); ++i) {
+    const auto found = std::find(languages.begin(), languages.end(), data.weight_languages[i]);
+    if (found == languages.end())
+      fail_usage("data.balance.weights: there is no data in \"{}\"; there is in {}", data.weight_languages[i],
+                 fmt::join(languages, ", "));
+    rule.weights[static_cast<size_t>(found - languages.begin())] = data.balance.weights[i];
+  }
+  return rule;
+}
+
+}  // namespace fern
