@@ -1,4 +1,5 @@
 // Many processes: who am I, and the few exchanges Fern makes. Solo and MPI implementations; NCCL joins here.
+// Every exchange is called by all ranks in the same order; errors name the call and the rank.
 #pragma once
 
 #include <cstddef>
@@ -8,23 +9,43 @@
 
 namespace fern {
 
+// One message of an exchange.
+struct Incoming {
+  int rank = 0;  // from
+  std::span<float> values;
+};
+struct Outgoing {
+  int rank = 0;  // to
+  std::span<const float> values;
+};
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // Among the ranks that share this machine's memory.
+  virtual int local_rank() const = 0;
+  virtual int local_size() const = 0;
   virtual void barrier() = 0;
   // Element-wise sum over ranks, in place, on all ranks.
   virtual void all_reduce_sum(std::span<double> values) = 0;
-  // Block r of `send` goes to rank r; block r of `receive` came from rank r. Counts in floats per rank.
-  virtual void all_to_all(std::span<float> receive, std::span<const int> receive_counts,
-                          std::span<const float> send, std::span<const int> send_counts) = 0;
-  // Every rank's block, in rank order, on all ranks. In place: rank r's own block is already in `values`.
-  virtual void all_gather(std::span<float> values, std::span<const int> counts) = 0;
-  // Every rank's block, in rank order, on rank 0 (`whole` is empty elsewhere).
-  virtual void gather(std::span<float> whole, std::span<const float> own, std::span<const int> counts) = 0;
+  // Starts sending and receiving between pairs of ranks. What one rank sends another meets what the other
+  // expects of it, in the order listed, and must be as long; empty messages are not sent. None goes to the
+  // own rank. The values are borrowed until the exchange is finished. At most two may be in flight.
+  virtual void start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) = 0;
+  // Waits for the older of the exchanges in flight.
+  virtual void finish_exchange() = 0;
+  // Every rank's block, in rank order, on all ranks. In place: rank r's own block is already in `values`,
+  // which has as many elements as the counts add up to.
+  virtual void all_gather(std::span<float> values, std::span<const int64_t> counts) = 0;
+  // Every rank's block, in rank order, on rank 0 (`whole` is empty elsewhere). REQUIRES: own has the rank's
+  // own count.
+  virtual void gather(std::span<float> whole, std::span<const float> own,
+                      std::span<const int64_t> counts) = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
-  // Ends every rank of the job with this exit code. Does not return.
+  // Ends every rank of the job with this exit code, after flushing what this one has printed. Does not
+  // return.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
@@ -32,7 +53,9 @@ class Communicator {
 std::unique_ptr<Communicator> make_solo_communicator();
 
 // Under mpirun or srun (their environment says so) the MPI world, else solo. MPI is initialised once per
-// process and finalised when the communicator goes.
+// process and finalised when the communicator goes; when it goes because an error unwinds past it, MPI is not
+// finalised, so that the launcher ends the other ranks rather than have them wait.
+// Errors (kBadUsage): the launcher started several processes, but they do not find each other.
 std::unique_ptr<Communicator> make_communicator(int* argc, char*** argv);
 
 }  // namespace fern

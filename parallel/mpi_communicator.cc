@@ -1,0 +1,192 @@
+#include "parallel/mpi_communicator.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+
+#include "framework/core/error.h"
+#include "parallel/launch_environment.h"
+
+namespace fern {
+
+namespace {
+
+constexpr int kTag = 0;
+
+// Calls work(part) for parts of at most `max_bytes`.
+template <typename T, typename Work>
+void for_each_part(std::span<T> values, size_t max_bytes, const Work& work) {
+  const size_t most = max_bytes / sizeof(T);
+  for (size_t begin = 0; begin < values.size(); begin += most)
+    work(values.subspan(begin, std::min(most, values.size() - begin)));
+}
+
+// The process's one use of MPI: initialised here, finalised when it goes.
+class MpiWorld {
+ public:
+  MpiWorld(int* argc, char*** argv) : exceptions_(std::uncaught_exceptions()) {
+    int initialized = 0;
+    MPI_Initialized(&initialized);
+    expect(initialized == 0, "[mpi] expected one communicator a process, got a second");
+    int provided = MPI_THREAD_SINGLE;
+    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    expect(provided >= MPI_THREAD_FUNNELED,
+           "[mpi] expected an MPI library that allows threads beside it, got level {}", provided);
+  }
+  ~MpiWorld() {
+    if (std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+  }
+  MpiWorld(const MpiWorld&) = delete;
+  MpiWorld& operator=(const MpiWorld&) = delete;
+
+ private:
+  int exceptions_;
+};
+
+// The world, and the communicator over it.
+class WorldCommunicator final : private MpiWorld, public MpiCommunicator {
+ public:
+  WorldCommunicator(int* argc, char*** argv) : MpiWorld(argc, argv), MpiCommunicator(MPI_COMM_WORLD) {}
+};
+
+}  // namespace
+
+MpiCommunicator::MpiCommunicator(MPI_Comm world, size_t max_message_bytes)
+    : max_message_bytes_(max_message_bytes) {
+  check(MPI_Comm_dup(world, &comm_), "MPI_Comm_dup");
+  check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  MPI_Comm_rank(comm_, &rank_);
+  MPI_Comm_size(comm_, &size_);
+  MPI_Comm machine = MPI_COMM_NULL;
+  check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &machine),
+        "MPI_Comm_split_type");
+  MPI_Comm_rank(machine, &local_rank_);
+  MPI_Comm_size(machine, &local_size_);
+  MPI_Comm_free(&machine);
+}
+
+MpiCommunicator::~MpiCommunicator() {
+  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
+}
+
+void MpiCommunicator::check(int code, const char* call) const {
+  if (code == MPI_SUCCESS) [[likely]]
+    return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw Error(ExitCode::kPeerFailed,
+              fmt::format("[mpi] {} failed on rank {} of {}: {}", call, rank_, size_, text));
+}
+
+void MpiCommunicator::barrier() { check(MPI_Barrier(comm_), "MPI_Barrier"); }
+
+void MpiCommunicator::all_reduce_sum(std::span<double> values) {
+  for_each_part(values, max_message_bytes_, [&](std::span<double> part) {
+    check(MPI_Allreduce(MPI_IN_PLACE, part.data(), static_cast<int>(part.size()), MPI_DOUBLE, MPI_SUM, comm_),
+          "MPI_Allreduce");
+  });
+}
+
+void MpiCommunicator::receive(Requests& requests, std::span<float> values, int from) {
+  for_each_part(values, max_message_bytes_, [&](std::span<float> part) {
+    check(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_FLOAT, from, kTag, comm_,
+                    &requests.emplace_back()),
+          "MPI_Irecv");
+  });
+}
+
+void MpiCommunicator::send(Requests& requests, std::span<const float> values, int to) {
+  for_each_part(values, max_message_bytes_, [&](std::span<const float> part) {
+    check(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_FLOAT, to, kTag, comm_,
+                    &requests.emplace_back()),
+          "MPI_Isend");
+  });
+}
+
+void MpiCommunicator::finish(Requests& requests) {
+  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  requests.clear();
+}
+
+void MpiCommunicator::start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) {
+  expect(started_ - finished_ < in_flight_.size(),
+         "[mpi] expected at most {} exchanges in flight, got one more", in_flight_.size());
+  Requests& requests = in_flight_[started_++ % in_flight_.size()];
+  for (const Incoming& message : incoming) receive(requests, message.values, message.rank);
+  for (const Outgoing& message : outgoing) send(requests, message.values, message.rank);
+}
+
+void MpiCommunicator::finish_exchange() {
+  expect(started_ > finished_, "[mpi] expected an exchange in flight, got none");
+  finish(in_flight_[finished_++ % in_flight_.size()]);
+}
+
+void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_t> counts) {
+  const auto ranks = static_cast<size_t>(size_);
+  const auto own = static_cast<size_t>(rank_);
+  std::vector<size_t>& begins = begins_;
+  begins.assign(1, 0);
+  for (int64_t count : counts) begins.push_back(begins.back() + static_cast<size_t>(count));
+  expect(counts.size() == ranks && begins.back() == values.size(),
+         "[mpi] all_gather: expected {} blocks of {} values in all, got {} of {}", size_, values.size(),
+         counts.size(), begins.back());
+  const auto block = [&](size_t rank) {
+    return values.subspan(begins[rank], static_cast<size_t>(counts[rank]));
+  };
+  // Each starts with its neighbour, so that not all send to the same rank at once.
+  for (size_t step = 1; step < ranks; ++step) {
+    const size_t from = (own + ranks - step) % ranks;
+    const size_t to = (own + step) % ranks;
+    receive(gathering_, block(from), static_cast<int>(from));
+    send(gathering_, block(own), static_cast<int>(to));
+  }
+  finish(gathering_);
+}
+
+void MpiCommunicator::gather(std::span<float> whole, std::span<const float> own,
+                             std::span<const int64_t> counts) {
+  if (rank_ > 0) {
+    send(gathering_, own, 0);
+  } else {
+    std::ranges::copy(own, whole.begin());
+    size_t begin = own.size();
+    for (int from = 1; from < size_; ++from) {
+      const auto count = static_cast<size_t>(counts[static_cast<size_t>(from)]);
+      receive(gathering_, whole.subspan(begin, count), from);
+      begin += count;
+    }
+  }
+  finish(gathering_);
+}
+
+void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
+  for_each_part(bytes, max_message_bytes_, [&](std::span<std::byte> part) {
+    check(MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_), "MPI_Bcast");
+  });
+}
+
+void MpiCommunicator::abort(int exit_code) {
+  std::fflush(nullptr);
+  MPI_Abort(comm_, exit_code);
+  std::_Exit(exit_code);
+}
+
+std::unique_ptr<Communicator> make_communicator(int* argc, char*** argv) {
+  const LaunchEnvironment launch = read_launch_environment(std::getenv);
+  if (!launch.has_mpi) return make_solo_communicator();
+  auto world = std::make_unique<WorldCommunicator>(argc, argv);
+  if (launch.ranks > 0 && launch.ranks != world->size())
+    fail_usage(
+        "the launcher started {} processes, but MPI connects {}; start Fern with the mpirun of the MPI it "
+        "was "
+        "built with, or with srun --mpi=pmix",
+        launch.ranks, world->size());
+  return world;
+}
+
+}  // namespace fern

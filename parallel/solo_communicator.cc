@@ -1,0 +1,40 @@
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "framework/core/error.h"
+#include "parallel/communicator.h"
+
+namespace fern {
+
+namespace {
+
+class SoloCommunicator final : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  int local_rank() const override { return 0; }
+  int local_size() const override { return 1; }
+  void barrier() override {}
+  void all_reduce_sum(std::span<double>) override {}
+  void start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) override {
+    expect(incoming.empty() && outgoing.empty(), "[communicator] expected no messages on one process, got {}",
+           incoming.size() + outgoing.size());
+  }
+  void finish_exchange() override {}
+  void all_gather(std::span<float>, std::span<const int64_t>) override {}
+  void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t>) override {
+    std::ranges::copy(own, whole.begin());
+  }
+  void broadcast(std::span<std::byte>, int) override {}
+  [[noreturn]] void abort(int exit_code) override {
+    std::fflush(nullptr);
+    std::_Exit(exit_code);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_solo_communicator() { return std::make_unique<SoloCommunicator>(); }
+
+}  // namespace fern

@@ -1,0 +1,143 @@
+#include "parallel/communicator.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "framework/core/error.h"
+#include "parallel/mpi_communicator.h"
+#include "tests/support/mpi_main.h"
+
+namespace fern {
+namespace {
+
+using testing_support::world;
+
+// What rank `from` says to rank `to`: `count` values that no other pair says.
+std::vector<float> speech(int from, int to, size_t count) {
+  std::vector<float> values(count);
+  std::iota(values.begin(), values.end(), static_cast<float>(1000 * from + 10000 * to));
+  return values;
+}
+
+// Every pair of ranks exchanges messages whose length depends on the pair.
+void expect_exchange_delivers(Communicator& communicator, size_t unit) {
+  const int rank = communicator.rank();
+  const int ranks = communicator.size();
+  std::vector<std::vector<float>> sent, received;
+  for (int other = 0; other < ranks; ++other) {
+    sent.push_back(speech(rank, other, unit * static_cast<size_t>(other)));
+    received.emplace_back(unit * static_cast<size_t>(rank));
+  }
+  std::vector<Incoming> incoming;
+  std::vector<Outgoing> outgoing;
+  for (int other = 0; other < ranks; ++other) {
+    if (other == rank) continue;
+    incoming.push_back({other, received[static_cast<size_t>(other)]});
+    outgoing.push_back({other, sent[static_cast<size_t>(other)]});
+  }
+  communicator.start_exchange(incoming, outgoing);
+  communicator.finish_exchange();
+  for (const Incoming& message : incoming)
+    EXPECT_EQ(received[static_cast<size_t>(message.rank)], speech(message.rank, rank, message.values.size()));
+}
+
+TEST(Communicator, KnowsItsPlace) {
+  EXPECT_GE(world().rank(), 0);
+  EXPECT_LT(world().rank(), world().size());
+  EXPECT_EQ(world().local_size(), world().size()) << "this test runs on one machine";
+  EXPECT_EQ(world().local_rank(), world().rank());
+}
+
+TEST(Communicator, SumsOverRanksOnAllRanks) {
+  std::vector<double> values = {1.0, static_cast<double>(world().rank())};
+  world().all_reduce_sum(values);
+  const double n = world().size();
+  EXPECT_EQ(values, (std::vector<double>{n, n * (n - 1) / 2}));
+}
+
+TEST(Communicator, ExchangeDeliversToEachRankItsOwn) { expect_exchange_delivers(world(), 5000); }
+
+TEST(Communicator, TwoExchangesInFlightDoNotMix) {
+  const int next = (world().rank() + 1) % world().size();
+  const int previous = (world().rank() + world().size() - 1) % world().size();
+  if (next == world().rank()) GTEST_SKIP() << "needs two ranks";
+  std::vector<float> first(100000), second(100000);
+  const std::vector<float> one(first.size(), 1.0f), two(first.size(), 2.0f);
+  world().start_exchange({{{previous, first}}}, {{{next, one}}});
+  world().start_exchange({{{previous, second}}}, {{{next, two}}});
+  world().finish_exchange();
+  EXPECT_EQ(first, one);
+  world().finish_exchange();
+  EXPECT_EQ(second, two);
+}
+
+TEST(Communicator, ThirdExchangeInFlightIsRefused) {
+  if (world().size() == 1) GTEST_SKIP() << "needs two ranks";
+  world().start_exchange({}, {});
+  world().start_exchange({}, {});
+  EXPECT_THROW(world().start_exchange({}, {}), Error);
+  world().finish_exchange();
+  world().finish_exchange();
+}
+
+TEST(Communicator, AllGatherMakesUnevenBlocksWhole) {
+  std::vector<int64_t> counts;
+  std::vector<float> expected;
+  for (int rank = 0; rank < world().size(); ++rank) {
+    counts.push_back(rank == 1 ? 0 : 700 * (rank + 1));
+    const auto block = speech(rank, 0, static_cast<size_t>(counts.back()));
+    expected.insert(expected.end(), block.begin(), block.end());
+  }
+  std::vector<float> values(expected.size());
+  const auto own = static_cast<size_t>(world().rank());
+  const auto begin = std::accumulate(counts.begin(), counts.begin() + world().rank(), int64_t{0});
+  std::copy_n(expected.begin() + begin, counts[own], values.begin() + begin);
+  world().all_gather(values, counts);
+  EXPECT_EQ(values, expected);
+}
+
+TEST(Communicator, GatherMakesBlocksWholeOnRankZero) {
+  std::vector<int64_t> counts;
+  std::vector<float> expected;
+  for (int rank = 0; rank < world().size(); ++rank) {
+    counts.push_back(300 + rank);
+    const auto block = speech(rank, 0, static_cast<size_t>(counts.back()));
+    expected.insert(expected.end(), block.begin(), block.end());
+  }
+  std::vector<float> whole(world().rank() == 0 ? expected.size() : 0);
+  const auto own =
+      speech(world().rank(), 0, static_cast<size_t>(counts[static_cast<size_t>(world().rank())]));
+  world().gather(whole, own, counts);
+  if (world().rank() == 0) {
+    EXPECT_EQ(whole, expected);
+  }
+}
+
+TEST(Communicator, BroadcastReachesAll) {
+  const int root = world().size() - 1;
+  std::vector<std::byte> bytes(1 << 16, std::byte{world().rank() == root ? uint8_t{7} : uint8_t{0}});
+  world().broadcast(bytes, root);
+  EXPECT_EQ(bytes, std::vector<std::byte>(1 << 16, std::byte{7}));
+}
+
+// As if one MPI call carried at most 64 bytes: what passes here passes beyond 2^31 elements.
+TEST(Communicator, LongMessagesGoInParts) {
+  if (world().size() == 1) GTEST_SKIP() << "needs two ranks";
+  MpiCommunicator parts(MPI_COMM_WORLD, 64);
+  expect_exchange_delivers(parts, 37);
+  std::vector<double> sums(19, 1.0);
+  parts.all_reduce_sum(sums);
+  EXPECT_EQ(sums, std::vector<double>(19, world().size()));
+  std::vector<std::byte> bytes(150, std::byte{parts.rank() == 0 ? uint8_t{3} : uint8_t{0}});
+  parts.broadcast(bytes, 0);
+  EXPECT_EQ(bytes, std::vector<std::byte>(150, std::byte{3}));
+}
+
+// Each blocks until the other sends, however long the messages.
+TEST(Communicator, SimultaneousLongMessagesDoNotBlock) { expect_exchange_delivers(world(), 1 << 20); }
+
+}  // namespace
+}  // namespace fern

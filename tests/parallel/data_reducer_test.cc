@@ -1,0 +1,210 @@
+#include "parallel/data_reducer.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "framework/core/rng.h"
+#include "framework/train/solo_reducer.h"
+#include "parallel/parallelize.h"
+#include "tests/support/mpi_main.h"
+
+namespace fern {
+namespace {
+
+using testing_support::world;
+
+constexpr int64_t kShardCounts[] = {1, 2, 3, 4, 6, 8, 12};
+
+// Parameters of 5 chunks, the last one mostly padding, with a reducer over them.
+struct Replica {
+  static constexpr int64_t kElements = 4 * kParameterChunk + 321;
+
+  Replica(Communicator& communicator, int64_t shards, int64_t zero)
+      : memory("test", 32 * 6 * kParameterChunk * sizeof(float)) {
+    parameters.add("weight", {kElements}, ParameterKind::kMatrix, 0.0);
+    parameters.allocate(memory, DType::kF32);
+    const Mesh mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
+    reducers = parallelize(parameters, mesh, shards, communicator, memory);
+  }
+
+  // Magnitudes up to 2^20 and down to 2^-20 and below, so that the order of sums shows in the bits.
+  void add_gradient(int64_t shard, int64_t step) {
+    float* gradients = parameters.gradients().as<float>();
+    auto state = static_cast<uint64_t>(shard * 1000 + step);
+    for (int64_t i = 0; i < kElements; ++i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      const float mantissa = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
+      gradients[i] += mantissa * std::bit_cast<float>(static_cast<uint32_t>(107 + (state >> 27) % 41) << 23);
+    }
+  }
+
+  void reduce(int64_t step) {
+    for (int64_t shard = reducers.gradients->first_shard(); shard < reducers.gradients->last_shard();
+         ++shard) {
+      reducers.gradients->begin_shard();
+      add_gradient(shard, step);
+      reducers.gradients->end_shard();
+    }
+    reducers.gradients->finish();
+  }
+
+  std::span<float> gradients() { return parameters.gradients().values<float>(); }
+  std::span<float> values() { return parameters.values().values<float>(); }
+
+  Arena memory;
+  Parameters parameters;
+  Reducers reducers;
+};
+
+testing::AssertionResult same_bits(std::span<const float> expected, std::span<const float> got) {
+  if (expected.size() != got.size())
+    return testing::AssertionFailure() << expected.size() << " and " << got.size() << " elements";
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (std::bit_cast<uint32_t>(expected[i]) != std::bit_cast<uint32_t>(got[i]))
+      return testing::AssertionFailure() << "element " << i << ": " << expected[i] << " and " << got[i];
+  return testing::AssertionSuccess();
+}
+
+std::span<const float> part(std::span<const float> whole, Slice slice) {
+  return whole.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.elements()));
+}
+
+// Runs `body(replica, solo)` for both ZeRO stages and each shard count that these ranks can share.
+template <typename Body>
+void for_each_layout(const Body& body) {
+  const auto alone = make_solo_communicator();
+  for (int64_t zero : {0, 1})
+    for (int64_t shards : kShardCounts) {
+      if (shards % world().size() != 0) continue;
+      SCOPED_TRACE(testing::Message() << shards << " shards, zero " << zero);
+      Replica replica(world(), shards, zero), solo(*alone, shards, 0);
+      body(replica, solo);
+    }
+}
+
+TEST(DataReducer, EqualsTheSoloReducerToTheBit) {
+  for_each_layout([](Replica& replica, Replica& solo) {
+    for (int64_t step = 0; step < 2; ++step) {
+      replica.reduce(step);
+      solo.reduce(step);
+      const Slice slice = replica.reducers.gradients->slice();
+      EXPECT_TRUE(same_bits(part(solo.gradients(), slice), part(replica.gradients(), slice)));
+    }
+  });
+}
+
+TEST(DataReducer, WithoutZeroEveryRankHoldsTheWholeSum) {
+  if (12 % world().size() != 0) GTEST_SKIP() << "12 shards do not divide";
+  Replica replica(world(), 12, 0);
+  EXPECT_EQ(replica.reducers.gradients->slice(), (Slice{0, replica.parameters.padded_elements()}));
+}
+
+TEST(DataReducer, CountedPartsCoverEverythingOnce) {
+  for_each_layout([](Replica& replica, Replica&) {
+    const Slice counted = replica.reducers.gradients->counted();
+    std::vector<double> covered(static_cast<size_t>(replica.parameters.padded_elements() / kParameterChunk));
+    for (int64_t at = counted.begin; at < counted.end; at += kParameterChunk)
+      covered[static_cast<size_t>(at / kParameterChunk)] += 1.0;
+    replica.reducers.scalars->sum(covered);
+    EXPECT_EQ(covered, std::vector<double>(covered.size(), 1.0));
+  });
+}
+
+TEST(DataReducer, GatherValuesMakesEveryRankWhole) {
+  for_each_layout([](Replica& replica, Replica&) {
+    const Slice slice = replica.reducers.gradients->slice();
+    for (int64_t i = slice.begin; i < slice.end; ++i)
+      replica.values()[static_cast<size_t>(i)] = static_cast<float>(i + 1);
+    replica.reducers.gradients->gather_values();
+    for (size_t i = 0; i < replica.values().size(); ++i)
+      ASSERT_EQ(replica.values()[i], static_cast<float>(i + 1)) << "element " << i;
+  });
+}
+
+TEST(DataReducer, GatherSlicesMakesTheWriterWhole) {
+  for_each_layout([](Replica& replica, Replica&) {
+    GradReducer& gradients = *replica.reducers.gradients;
+    std::vector<float> moments;
+    for (int64_t i = gradients.slice().begin; i < gradients.slice().end; ++i)
+      moments.push_back(static_cast<float>(i + 7));
+    std::vector<float> whole(gradients.is_writer() ? replica.values().size() : 0);
+    gradients.gather_slices(whole, moments);
+    for (size_t i = 0; i < whole.size(); ++i)
+      ASSERT_EQ(whole[i], static_cast<float>(i + 7)) << "element " << i;
+  });
+}
+
+TEST(DataReducer, OneRankWrites) {
+  if (12 % world().size() != 0) GTEST_SKIP() << "12 shards do not divide";
+  Replica replica(world(), 12, 1);
+  std::vector<double> writers = {replica.reducers.gradients->is_writer() ? 1.0 : 0.0};
+  replica.reducers.scalars->sum(writers);
+  EXPECT_EQ(writers[0], 1.0);
+}
+
+// More than a piece for each rank, so that two are in flight, and a part of one at the end.
+TEST(DataReducer, LongSlicesGoInPieces) {
+  const int64_t shards = world().size();
+  const ReductionPlan plan = plan_reduction(int64_t{1} << 28, shards, 0, world().size());
+  const int64_t elements = (5 * plan.piece / 2) * world().size() + kParameterChunk;
+  Arena memory("test", static_cast<size_t>(16 * elements) * sizeof(float));
+  Parameters parameters;
+  parameters.add("weight", {elements}, ParameterKind::kMatrix, 0.0);
+  parameters.allocate(memory, DType::kF32);
+  const Mesh mesh = resolve({.data = 0}, world().size(), shards);
+  const Reducers reducers = parallelize(parameters, mesh, shards, world(), memory);
+  reducers.gradients->begin_shard();
+  const auto gradients = parameters.gradients().values<float>();
+  for (int64_t i = 0; i < elements; ++i)
+    gradients[static_cast<size_t>(i)] = static_cast<float>(i % 1000 + world().rank());
+  reducers.gradients->end_shard();
+  reducers.gradients->finish();
+  const auto n = world().size();
+  for (int64_t i = 0; i < elements; ++i)
+    ASSERT_EQ(gradients[static_cast<size_t>(i)], static_cast<float>(i % 1000 * n + n * (n - 1) / 2))
+        << "element " << i;
+}
+
+TEST(ReducerBytes, AreWhatTheReducersTake) {
+  for (int64_t shards : kShardCounts) {
+    if (shards % world().size() != 0) continue;
+    const Mesh mesh = resolve({.data = 0}, world().size(), shards);
+    Arena memory("test", 64 * 6 * kParameterChunk * sizeof(float));
+    Parameters parameters;
+    parameters.add("weight", {Replica::kElements}, ParameterKind::kMatrix, 0.0);
+    parameters.allocate(memory, DType::kF32);
+    const size_t before = memory.used_bytes();
+    const Reducers reducers = parallelize(parameters, mesh, shards, world(), memory);
+    std::vector<double> taken(static_cast<size_t>(world().size()));
+    taken[static_cast<size_t>(world().rank())] = static_cast<double>(memory.used_bytes() - before);
+    reducers.scalars->sum(taken);
+    EXPECT_EQ(static_cast<double>(reducer_bytes(parameters, mesh, shards)),
+              *std::max_element(taken.begin(), taken.end()));
+  }
+}
+
+TEST(RankScalars, SumIsExactWhereOneRankSpeaks) {
+  const auto alone = make_solo_communicator();
+  const Replica replica(world(), 12 * world().size(), 0);
+  std::vector<double> values(101), expected(101);
+  for (size_t i = 0; i < values.size(); ++i) {
+    expected[i] = random_normal(3, Purpose::kTest, i) * std::exp2(static_cast<double>(i) - 50.0);
+    if (static_cast<int>(i) % world().size() == world().rank()) values[i] = expected[i];
+  }
+  replica.reducers.scalars->sum(values);
+  EXPECT_EQ(values, expected);
+}
+
+TEST(RankScalars, AnyIsTrueOnAllWhenTrueOnOne) {
+  const Replica replica(world(), 12 * world().size(), 0);
+  for (int speaker = 0; speaker < world().size(); ++speaker)
+    EXPECT_TRUE(replica.reducers.scalars->any(world().rank() == speaker));
+  EXPECT_FALSE(replica.reducers.scalars->any(false));
+}
+
+}  // namespace
+}  // namespace fern

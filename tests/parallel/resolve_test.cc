@@ -1,0 +1,50 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "framework/core/error.h"
+#include "parallel/parallelize.h"
+
+namespace fern {
+namespace {
+
+// Fails unless the mesh is refused as bad usage with `part` in the message.
+void expect_refused(const Mesh& mesh, int ranks, int64_t shards, const std::string& part) {
+  try {
+    resolve(mesh, ranks, shards);
+    FAIL() << "expected an error with: " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kBadUsage);
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(Resolve, ZeroMeansAsManyAsThereAre) { EXPECT_EQ(resolve({.data = 0}, 4, 8).data, 4); }
+
+TEST(Resolve, KeepsWhatFits) {
+  const Mesh mesh = resolve({.data = 2, .zero = 1}, 2, 6);
+  EXPECT_EQ(mesh.data, 2);
+  EXPECT_EQ(mesh.zero, 1);
+}
+
+TEST(Resolve, OtherNumberOfRanksIsRefused) { expect_refused({.data = 3}, 4, 12, "mpirun -n 3"); }
+
+TEST(Resolve, ShardsThatDoNotDivideNameTheRanksThatWould) {
+  expect_refused({.data = 0}, 4, 6, "use one of 1, 2, 3, 6 ranks");
+}
+
+TEST(Resolve, NoShardsAreRefused) { expect_refused({.data = 1}, 1, 0, "expected at least 1"); }
+
+TEST(Resolve, UnbuiltAxesAreRefusedByName) {
+  expect_refused({.data = 1, .tensor = 2}, 2, 2, "tensor parallel is not built yet; use parallel.data = 2");
+  expect_refused({.data = 1, .pipeline = 2}, 2, 2, "parallel.pipeline = 2");
+  expect_refused({.data = 1, .expert = 2}, 2, 2, "parallel.expert = 2");
+  expect_refused({.data = 1, .context = 0}, 1, 1, "parallel.context = 0");
+}
+
+TEST(Resolve, UnbuiltZeroStagesAreRefused) {
+  expect_refused({.data = 2, .zero = 2}, 2, 2, "parallel.zero = 2");
+}
+
+}  // namespace
+}  // namespace fern
