@@ -37,14 +37,15 @@ struct Document {
 };
 
 // Collects documents, packs them (first-fit decreasing within a window, deterministic), writes path.tmp,
-// fsyncs and renames: a half-written shard never bears its final name.
+// fsyncs and renames: a half-written shard never bears its final name. Holds all its documents in memory
+// until then: 5 bytes a token and the text, and half as much again while writing.
 class ShardWriter {
  public:
-  // Errors: the folder cannot be written.
+  // Makes the folder. Errors: it cannot be made.
   ShardWriter(std::filesystem::path path, ShardHeader header);
   ~ShardWriter();
   // Errors: more tokens than the context, none, ids outside the vocabulary, loss of another length, text that
-  // is not UTF-8.
+  // is not UTF-8, loss_bytes outside it. Each names the shard and the document's number.
   void add(Document document);
   // Packs and writes. Errors: disk full or not writable (nothing is left behind), no document at all.
   void finish();
@@ -61,6 +62,14 @@ struct PackedSequence {
   std::span<const int64_t> document_offsets;  // documents + 1 offsets into the shard's token array; the first
                                               // is the sequence's own start there
   std::span<const int64_t> document_loss_bytes;  // one per document
+};
+
+// What one packed sequence adds to a batch's counts, found without reading its tokens.
+struct SequenceCounts {
+  int64_t tokens = 0;
+  int64_t loss_tokens = 0;     // tokens that are targets
+  int64_t loss_documents = 0;  // documents with at least one target
+  int64_t bytes = 0;           // original UTF-8 bytes of its documents
 };
 
 // A memory-mapped shard. Opening checks the header, the sizes and that every offset is in range; verify()
@@ -84,6 +93,7 @@ class Shard {
 
   // REQUIRES 0 <= index < sequences(). Valid while the shard lives.
   PackedSequence sequence(int64_t index) const;
+  SequenceCounts sequence_counts(int64_t index) const;
   // Documents are numbered through the shard. REQUIRES 0 <= index < documents().
   std::string_view document_text(int64_t index) const;
   // First document of a sequence; sequence(i) holds [first_document(i), first_document(i + 1)).
