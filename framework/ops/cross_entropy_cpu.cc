@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "framework/ops/checks.h"
+#include "framework/ops/cross_entropy.h"
+
+namespace fern {
+
+namespace {
+
+// Terms added in the logits' own precision before the sum goes on in f64.
+constexpr int64_t kSumBlock = 1024;
+
+void check(std::string_view op, const Stream& stream, const Tensor& loss_C, const Tensor& logits_CV,
+           const Tensor& target_C) {
+  expect_on_cpu(op, stream, {loss_C, logits_CV, target_C});
+  expect_rank(op, "logits", logits_CV, 2);
+  const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
+  expect_tensor(op, "loss", loss_C, DType::kF64, {rows});
+  expect_tensor(op, "target", target_C, DType::kI32, {rows});
+  const int32_t* target = target_C.as<int32_t>();
+  for (int64_t c = 0; c < rows; ++c)
+    expect(-1 <= target[c] && target[c] < vocabulary, "[{}] target[{}]: expected -1..{}, got {}", op, c,
+           vocabulary - 1, target[c]);
+}
+
+template <typename T>
+T row_max(const T* row, int64_t vocabulary) {
+  T max = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : max)
+  for (int64_t v = 0; v < vocabulary; ++v) max = std::max(max, row[v]);
+  return max;
+}
+
+// Sum of exp(row - max).
+template <typename T>
+double exp_sum(const T* row, T max, int64_t vocabulary) {
+  double total = 0;
+  for (int64_t begin = 0; begin < vocabulary; begin += kSumBlock) {
+    const int64_t end = std::min(vocabulary, begin + kSumBlock);
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t v = begin; v < end; ++v) sum += std::exp(row[v] - max);
+    total += static_cast<double>(sum);
+  }
+  return total;
+}
+
+// The same, leaving the terms in the row.
+template <typename T>
+double exp_in_place(T* row, T max, int64_t vocabulary) {
+  double total = 0;
+  for (int64_t begin = 0; begin < vocabulary; begin += kSumBlock) {
+    const int64_t end = std::min(vocabulary, begin + kSumBlock);
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t v = begin; v < end; ++v) {
+      row[v] = std::exp(row[v] - max);
+      sum += row[v];
+    }
+    total += static_cast<double>(sum);
+  }
+  return total;
+}
+
+template <typename T>
+double forward_row(const T* row, int32_t target, int64_t vocabulary) {
+  const T max = row_max(row, vocabulary);
+  return std::log(exp_sum(row, max, vocabulary)) - static_cast<double>(row[target] - max);
+}
+
+template <typename T>
+double forward_backward_row(T* row, int32_t target, T weight, int64_t vocabulary) {
+  const T max = row_max(row, vocabulary);
+  const T target_logit = row[target] - max;
+  const double sum = exp_in_place(row, max, vocabulary);
+  const T scale = static_cast<T>(static_cast<double>(weight) / sum);
+#pragma omp simd
+  for (int64_t v = 0; v < vocabulary; ++v) row[v] *= scale;
+  row[target] -= weight;
+  return std::log(sum) - static_cast<double>(target_logit);
+}
+
+}  // namespace
+
+void cross_entropy_forward(Tensor loss_C, const Tensor& logits_CV, const Tensor& target_C, Stream& stream) {
+  check("cross_entropy_forward", stream, loss_C, logits_CV, target_C);
+  const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
+  with_float_type("cross_entropy_forward", logits_CV.dtype(), [&]<typename T>() {
+    double* loss = loss_C.as<double>();
+    const T* logits = logits_CV.as<T>();
+    const int32_t* target = target_C.as<int32_t>();
+#pragma omp parallel for if (rows * vocabulary >= kParallelElements)
+    for (int64_t c = 0; c < rows; ++c)
+      loss[c] = target[c] < 0 ? 0.0 : forward_row(logits + c * vocabulary, target[c], vocabulary);
+  });
+}
+
+void cross_entropy_forward_backward(Tensor loss_C, Tensor logits_CV, const Tensor& target_C,
+                                    const Tensor& weight_C, Stream& stream) {
+  check("cross_entropy_forward_backward", stream, loss_C, logits_CV, target_C);
+  expect_on_cpu("cross_entropy_forward_backward", stream, {weight_C});
+  const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
+  expect_tensor("cross_entropy_forward_backward", "weight", weight_C, logits_CV.dtype(), {rows});
+  with_float_type("cross_entropy_forward_backward", logits_CV.dtype(), [&]<typename T>() {
+    double* loss = loss_C.as<double>();
+    T* logits = logits_CV.as<T>();
+    const T* weight = weight_C.as<T>();
+    const int32_t* target = target_C.as<int32_t>();
+#pragma omp parallel for if (rows * vocabulary >= kParallelElements)
+    for (int64_t c = 0; c < rows; ++c) {
+      T* row = logits + c * vocabulary;
+      loss[c] = target[c] < 0 ? 0.0 : forward_backward_row(row, target[c], weight[c], vocabulary);
+      if (target[c] < 0) std::fill_n(row, vocabulary, T(0));
+    }
+  });
+}
+
+}  // namespace fern

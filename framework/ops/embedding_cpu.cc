@@ -1,0 +1,58 @@
+#include <algorithm>
+
+#include "framework/ops/checks.h"
+#include "framework/ops/embedding.h"
+
+namespace fern {
+
+namespace {
+
+// Columns that one task adds up over all tokens: a few cache lines of each row.
+constexpr int64_t kColumnBlock = 64;
+
+void check(std::string_view op, const Stream& stream, const Tensor& x_TD, std::string_view x_name,
+           const Tensor& w_VD, std::string_view w_name, const Tensor& input_T) {
+  expect_on_cpu(op, stream, {x_TD, w_VD, input_T});
+  expect_rank(op, x_name, x_TD, 2);
+  expect_rank(op, w_name, w_VD, 2);
+  expect_tensor(op, w_name, w_VD, x_TD.dtype(), {w_VD.dim(0), x_TD.dim(1)});
+  expect_tensor(op, "input", input_T, DType::kI32, {x_TD.dim(0)});
+  const int32_t* input = input_T.as<int32_t>();
+  for (int64_t t = 0; t < input_T.dim(0); ++t)
+    expect(0 <= input[t] && input[t] < w_VD.dim(0), "[{}] input[{}]: expected an id in 0..{}, got {}", op, t,
+           w_VD.dim(0) - 1, input[t]);
+}
+
+}  // namespace
+
+void embedding_forward(Tensor x_TD, const Tensor& w_VD, const Tensor& input_T, Stream& stream) {
+  check("embedding_forward", stream, x_TD, "x", w_VD, "w", input_T);
+  const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  with_float_type("embedding_forward", x_TD.dtype(), [&]<typename T>() {
+    T* x = x_TD.as<T>();
+    const T* w = w_VD.as<T>();
+    const int32_t* input = input_T.as<int32_t>();
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t t = 0; t < tokens; ++t) std::copy_n(w + input[t] * hidden, hidden, x + t * hidden);
+  });
+}
+
+void embedding_backward(Tensor dw_VD, const Tensor& dx_TD, const Tensor& input_T, Stream& stream) {
+  check("embedding_backward", stream, dx_TD, "dx", dw_VD, "dw", input_T);
+  const int64_t tokens = dx_TD.dim(0), hidden = dx_TD.dim(1);
+  with_float_type("embedding_backward", dx_TD.dtype(), [&]<typename T>() {
+    T* dw = dw_VD.as<T>();
+    const T* dx = dx_TD.as<T>();
+    const int32_t* input = input_T.as<int32_t>();
+    // Tasks are columns, so two tokens with one id never meet.
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t begin = 0; begin < hidden; begin += kColumnBlock) {
+      const int64_t end = std::min(hidden, begin + kColumnBlock);
+      for (int64_t t = 0; t < tokens; ++t)
+#pragma omp simd
+        for (int64_t d = begin; d < end; ++d) dw[input[t] * hidden + d] += dx[t * hidden + d];
+    }
+  });
+}
+
+}  // namespace fern

@@ -1,0 +1,102 @@
+#include <algorithm>
+#include <cmath>
+
+#include "framework/ops/checks.h"
+#include "framework/ops/rms_norm.h"
+
+namespace fern {
+
+namespace {
+
+// Columns of dw that one task sums over all tokens: a few cache lines of each row.
+constexpr int64_t kColumnBlock = 64;
+
+void check(std::string_view op, const Stream& stream, const Tensor& x_TD, const Tensor& other_TD,
+           std::string_view other_name, const Tensor& rstd_T, const Tensor& w_D) {
+  expect_on_cpu(op, stream, {x_TD, other_TD, rstd_T, w_D});
+  expect_rank(op, "x", x_TD, 2);
+  expect_tensor(op, other_name, other_TD, x_TD.dtype(), x_TD.shape());
+  expect_tensor(op, "rstd", rstd_T, x_TD.dtype(), {x_TD.dim(0)});
+  expect_tensor(op, "w", w_D, x_TD.dtype(), {x_TD.dim(1)});
+}
+
+template <typename T>
+T normalise_row(T* y, const T* x, const T* w, int64_t hidden, T epsilon) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t d = 0; d < hidden; ++d) sum += x[d] * x[d];
+  const T rstd = 1 / std::sqrt(sum / static_cast<T>(hidden) + epsilon);
+#pragma omp simd
+  for (int64_t d = 0; d < hidden; ++d) y[d] = w[d] * x[d] * rstd;
+  return rstd;
+}
+
+template <typename T>
+void backward_row(T* dx, const T* dy, const T* x, T rstd, const T* w, int64_t hidden) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t d = 0; d < hidden; ++d) sum += w[d] * dy[d] * x[d];
+  const T scale = sum * rstd * rstd / static_cast<T>(hidden);
+#pragma omp simd
+  for (int64_t d = 0; d < hidden; ++d) dx[d] += rstd * (w[d] * dy[d] - x[d] * scale);
+}
+
+}  // namespace
+
+void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tensor& w_D, double epsilon,
+                      Stream& stream) {
+  check("rms_norm_forward", stream, x_TD, y_TD, "y", rstd_T, w_D);
+  const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  with_float_type("rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
+    T *y = y_TD.as<T>(), *rstd = rstd_T.as<T>();
+    const T *x = x_TD.as<T>(), *w = w_D.as<T>();
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t t = 0; t < tokens; ++t)
+      rstd[t] = normalise_row(y + t * hidden, x + t * hidden, w, hidden, static_cast<T>(epsilon));
+  });
+}
+
+void add_rms_norm_forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor& a_TD, const Tensor& b_TD,
+                          const Tensor& w_D, double epsilon, Stream& stream) {
+  check("add_rms_norm_forward", stream, x_TD, y_TD, "y", rstd_T, w_D);
+  check("add_rms_norm_forward", stream, x_TD, a_TD, "a", rstd_T, w_D);
+  check("add_rms_norm_forward", stream, x_TD, b_TD, "b", rstd_T, w_D);
+  const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  with_float_type("add_rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
+    T *y = y_TD.as<T>(), *x = x_TD.as<T>(), *rstd = rstd_T.as<T>();
+    const T *a = a_TD.as<T>(), *b = b_TD.as<T>(), *w = w_D.as<T>();
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int64_t row = t * hidden;
+#pragma omp simd
+      for (int64_t d = 0; d < hidden; ++d) x[row + d] = a[row + d] + b[row + d];
+      rstd[t] = normalise_row(y + row, x + row, w, hidden, static_cast<T>(epsilon));
+    }
+  });
+}
+
+void rms_norm_backward(Tensor dx_TD, Tensor dw_D, const Tensor& dy_TD, const Tensor& x_TD,
+                       const Tensor& rstd_T, const Tensor& w_D, Stream& stream) {
+  check("rms_norm_backward", stream, x_TD, dx_TD, "dx", rstd_T, w_D);
+  check("rms_norm_backward", stream, x_TD, dy_TD, "dy", rstd_T, w_D);
+  expect_on_cpu("rms_norm_backward", stream, {dw_D});
+  expect_tensor("rms_norm_backward", "dw", dw_D, x_TD.dtype(), w_D.shape());
+  const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  with_float_type("rms_norm_backward", x_TD.dtype(), [&]<typename T>() {
+    T *dx = dx_TD.as<T>(), *dw = dw_D.as<T>();
+    const T *dy = dy_TD.as<T>(), *x = x_TD.as<T>(), *rstd = rstd_T.as<T>(), *w = w_D.as<T>();
+    // dw first: dx may be dy.
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t begin = 0; begin < hidden; begin += kColumnBlock) {
+      const int64_t end = std::min(hidden, begin + kColumnBlock);
+      for (int64_t t = 0; t < tokens; ++t)
+#pragma omp simd
+        for (int64_t d = begin; d < end; ++d) dw[d] += dy[t * hidden + d] * x[t * hidden + d] * rstd[t];
+    }
+#pragma omp parallel for if (tokens * hidden >= kParallelElements)
+    for (int64_t t = 0; t < tokens; ++t)
+      backward_row(dx + t * hidden, dy + t * hidden, x + t * hidden, rstd[t], w, hidden);
+  });
+}
+
+}  // namespace fern
