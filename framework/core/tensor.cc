@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <cstring>
+
 namespace fern {
 
 Shape::Shape(std::initializer_list<int64_t> dims) {
@@ -50,6 +52,10 @@ Tensor Tensor::rows(int64_t begin, int64_t end) const {
   }
   return Tensor(static_cast<std::byte*>(data_) + static_cast<size_t>(begin * row_elements) * size_of(dtype_),
                 dtype_, shape, device_);
+}
+
+void fill_zero(const Tensor& tensor) {
+  if (tensor.elements() > 0) std::memset(tensor.data(), 0, tensor.bytes());
 }
 
 void expect_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,

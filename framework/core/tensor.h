@@ -74,6 +74,9 @@ class Tensor {
   Device device_ = Device::kCpu;
 };
 
+// Sets every value of a tensor in host memory to zero.
+void fill_zero(const Tensor& tensor);
+
 // Fails with "[op] name: expected f32 [2, 3], got ..." unless the tensor has this shape and dtype.
 void expect_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,
                    const Shape& shape);

@@ -1,6 +1,7 @@
 // The shape of a Llama-family decoder.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "framework/core/dtype.h"
@@ -24,6 +25,13 @@ struct ModelConfig {
   int64_t head_size() const { return hidden / heads; }
   bool operator==(const ModelConfig&) const = default;
 };
+
+// Initial weights are normal with this deviation. Projections that add to the residual stream start smaller,
+// so that the stream's size does not depend on depth (Radford et al. 2019, section 2.3: two a layer).
+inline constexpr double kInitialStd = 0.02;
+inline double residual_initial_std(const ModelConfig& config) {
+  return kInitialStd / std::sqrt(2.0 * static_cast<double>(config.layers));
+}
 
 // Errors (kBadUsage): the first size that cannot be, with the values that would do.
 void validate(const ModelConfig& config);

@@ -10,17 +10,10 @@
 #include "framework/core/device.h"
 #include "framework/data/loader.h"
 #include "framework/model/config.h"
+#include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
 
 namespace fern {
-
-// Told when a parameter's gradient for the current micro-batch is complete. The one-process version does
-// nothing.
-class GradSink {
- public:
-  virtual ~GradSink() = default;
-  virtual void add(const Parameter& parameter) = 0;
-};
 
 // Keys and values of the tokens seen so far, for generation. One per sequence.
 struct KvCache;
@@ -34,8 +27,10 @@ class Transformer {
   Parameters& parameters();
   const Parameters& parameters() const;
 
-  // What forward keeps for backward, for one micro-batch of `tokens` positions. With a measuring arena it
-  // only counts. Several may be in flight. REQUIRES: parameters allocated (or measuring too).
+  // What forward keeps for backward, for one micro-batch of `tokens` positions, with the memory that layers
+  // share. With a measuring arena it only counts. Several may be in flight. With config.recompute it is
+  // small: a layer's input and one layer's inside; score() needs no more, whatever the model was trained
+  // with.
   class Activations {
    public:
     ~Activations();
@@ -49,12 +44,17 @@ class Transformer {
   std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens) const;
 
   // Sum over positions of loss_weight * cross-entropy (nats), and per packed sequence the unweighted sum of
-  // cross-entropy over its targets (`sequence_loss_S`, one per sequence). Never stores all logits.
-  // Reads batch, writes activations. REQUIRES batch.input_T.size() == tokens of the activations.
+  // cross-entropy over its targets (`sequence_loss_S`, one per sequence).
+  // Logits of a batch are never stored: a chunk's gradient is taken while its logits are there. So forward
+  // already adds the head's part to parameters().gradients(), and zeroing gradients comes before it; score()
+  // adds nothing.
+  // Reads batch, writes activations. REQUIRES: parameters allocated. Errors: batch.input_T.size() differs
+  // from the activations' tokens, batch.context is above config().context, a token is not in the vocabulary.
   double forward(Activations& activations, std::span<double> sequence_loss_S, const MicroBatch& batch,
                  Stream& stream);
-  // Adds the micro-batch's gradients to parameters().gradients(), in reverse order of layers, telling `sink`
-  // as each parameter is done. REQUIRES: forward was called on these activations with this batch.
+  // Adds the micro-batch's other gradients to parameters().gradients(), in reverse order of layers, telling
+  // `sink` as each parameter is done. REQUIRES: forward was the last call with these activations, on this
+  // batch.
   void backward(Activations& activations, const MicroBatch& batch, GradSink& sink, Stream& stream);
 
   // Cross-entropy (nats) at each position with a target, 0 elsewhere; stores nothing for backward.

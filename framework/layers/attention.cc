@@ -1,0 +1,114 @@
+#include "framework/layers/attention.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "framework/ops/attention.h"
+#include "framework/ops/rotary.h"
+
+namespace fern {
+
+namespace {
+
+std::string name_in(int64_t layer, std::string_view rest) {
+  return fmt::format("model.layers.{}.{}.weight", layer, rest);
+}
+
+// Queries, keys and values of all heads are one product.
+ParameterRun add_qkv(Parameters& parameters, const ModelConfig& config, int64_t layer) {
+  const int64_t kv_size = config.kv_heads * config.head_size();
+  const auto add = [&](std::string_view name, int64_t rows) {
+    return parameters.add(name_in(layer, name), {rows, config.hidden}, ParameterKind::kMatrix, kInitialStd);
+  };
+  const int first = add("self_attn.q_proj", config.hidden);
+  add("self_attn.k_proj", kv_size);
+  add("self_attn.v_proj", kv_size);
+  return {first, 3};
+}
+
+ParameterRun add_output(Parameters& parameters, const ModelConfig& config, int64_t layer) {
+  return {parameters.add(name_in(layer, "self_attn.o_proj"), {config.hidden, config.hidden},
+                         ParameterKind::kMatrix, residual_initial_std(config)),
+          1};
+}
+
+}  // namespace
+
+AttentionBlock::Saved AttentionBlock::Saved::first(int64_t tokens) const {
+  return {x_TD.rows(0, tokens), rstd_T.rows(0, tokens), qkv_TE.rows(0, tokens), o_TM.rows(0, tokens), {}};
+}
+
+AttentionBlock::AttentionBlock(Parameters& parameters, const ModelConfig& config, int64_t layer)
+    : config_(config),
+      norm_(parameters, name_in(layer, "input_layernorm"), config.hidden, config.norm_epsilon),
+      qkv_proj_(parameters, add_qkv(parameters, config, layer)),
+      o_proj_(parameters, add_output(parameters, config, layer)) {}
+
+AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) const {
+  const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
+  return {take({tokens, config_.hidden}), take({tokens}), take({tokens, qkv_size(config_)}),
+          take({tokens, config_.hidden}), take({config_.heads, tokens})};
+}
+
+void AttentionBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,
+                             const Tensor& residual_TD, const Positions& positions, Stream& stream) const {
+  project(saved, scratch, residual_TD, positions, 0, stream);
+  attention_forward(saved.o_TM, saved.lse_HT, saved.qkv_TE, positions.document_start_T, config_.heads,
+                    config_.kv_heads, stream);
+  o_proj_.forward(y_TD, saved.o_TM, stream);
+}
+
+void AttentionBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch,
+                              const Positions& positions, GradSink& sink, Stream& stream) const {
+  const Tensor& dy_TD = dx_TD;
+  const Tensor &do_TM = scratch.n_TD, &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
+  o_proj_.backward_weight(dy_TD, saved.o_TM, stream);
+  o_proj_.report(sink);
+  o_proj_.backward_input(do_TM, dy_TD, stream);
+  attention_backward(scratch.dqkv_TE, scratch.delta_HT, do_TM, saved.o_TM, saved.lse_HT, saved.qkv_TE,
+                     positions.document_start_T, config_.heads, config_.kv_heads, stream);
+  rotary_backward(scratch.dqkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T,
+                  config_.heads, config_.kv_heads, stream);
+  norm_.forward(n_TD, saved.x_TD, saved.rstd_T, {}, stream);
+  qkv_proj_.backward_weight(scratch.dqkv_TE, n_TD, stream);
+  qkv_proj_.report(sink);
+  qkv_proj_.backward_input(dn_TD, scratch.dqkv_TE, stream);
+  norm_.backward(dx_TD, dn_TD, saved.x_TD, saved.rstd_T, sink, stream);
+}
+
+void AttentionBlock::decode(Tensor y_BD, const KeyValues& cache, const Saved& saved,
+                            const BlockScratch& scratch, const Tensor& residual_BD,
+                            const Positions& positions, int64_t length, Stream& stream) const {
+  project(saved, scratch, residual_BD, positions, length, stream);
+  append(cache, saved.qkv_TE, length);
+  const int64_t tokens = saved.qkv_TE.dim(0), query_size = config_.hidden, row_size = qkv_size(config_);
+  const Tensor qkv = saved.qkv_TE.reshape({tokens * row_size});
+  for (int64_t t = 0; t < tokens; ++t) {
+    const Tensor o_M = saved.o_TM.rows(t, t + 1).reshape({query_size});
+    attention_decode(o_M, qkv.rows(t * row_size, t * row_size + query_size), cache.keys_CN, cache.values_CN,
+                     length + t + 1, config_.heads, config_.kv_heads, stream);
+  }
+  o_proj_.forward(y_BD, saved.o_TM, stream);
+}
+
+void AttentionBlock::project(const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
+                             const Positions& positions, int64_t offset, Stream& stream) const {
+  norm_.forward(scratch.n_TD, saved.x_TD, saved.rstd_T, residual_TD, stream);
+  qkv_proj_.forward(saved.qkv_TE, scratch.n_TD, stream);
+  rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T, config_.heads,
+                 config_.kv_heads, offset, stream);
+}
+
+void AttentionBlock::append(const KeyValues& cache, const Tensor& qkv_BE, int64_t length) const {
+  with_float_type("attention", config_.dtype, [&]<typename T>() {
+    const int64_t tokens = qkv_BE.dim(0), query_size = config_.hidden, kv_size = cache.keys_CN.dim(1);
+    for (int64_t t = 0; t < tokens; ++t) {
+      const T* keys = qkv_BE.as<T>() + t * qkv_BE.dim(1) + query_size;
+      std::copy_n(keys, kv_size, cache.keys_CN.as<T>() + (length + t) * kv_size);
+      std::copy_n(keys + kv_size, kv_size, cache.values_CN.as<T>() + (length + t) * kv_size);
+    }
+  });
+}
+
+}  // namespace fern

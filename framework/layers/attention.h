@@ -1,0 +1,56 @@
+// The attention block of a layer: norm, queries, keys and values, rotation, attention, output projection.
+// Letters as in block.h; B new tokens, C capacity of a cache, N = G K.
+#pragma once
+
+#include <cstdint>
+
+#include "framework/core/arena.h"
+#include "framework/layers/block.h"
+#include "framework/layers/linear.h"
+#include "framework/layers/norm.h"
+#include "framework/model/config.h"
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+// Keys (rotated) and values of the positions seen so far, one row a position.
+struct KeyValues {
+  Tensor keys_CN, values_CN;
+};
+
+class AttentionBlock {
+ public:
+  // What backward needs.
+  struct Saved {
+    Tensor x_TD, rstd_T, qkv_TE, o_TM, lse_HT;
+    Saved first(int64_t tokens) const;  // of the first tokens only; without lse
+  };
+
+  // Adds input_layernorm and self_attn.* of layer `layer` to the parameters, which are borrowed.
+  AttentionBlock(Parameters& parameters, const ModelConfig& config, int64_t layer);
+
+  Saved allocate(Arena& arena, int64_t tokens) const;
+  // saved.x += residual (may be empty); writes y = attention(norm(saved.x)), the branch alone. y may be
+  // residual.
+  void forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
+               const Positions& positions, Stream& stream) const;
+  // dx: on entry the gradient of the sum x + y, on return that of x. Adds the weights' gradients and tells
+  // `sink`.
+  void backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch, const Positions& positions,
+                GradSink& sink, Stream& stream) const;
+  // As forward, for B tokens that come after the `length` in the cache, to which it appends them. REQUIRES
+  // length + B <= C; positions.document_start is zero.
+  void decode(Tensor y_BD, const KeyValues& cache, const Saved& saved, const BlockScratch& scratch,
+              const Tensor& residual_BD, const Positions& positions, int64_t length, Stream& stream) const;
+
+ private:
+  void project(const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
+               const Positions& positions, int64_t offset, Stream& stream) const;
+  void append(const KeyValues& cache, const Tensor& qkv_BE, int64_t length) const;
+
+  ModelConfig config_;
+  Norm norm_;
+  Linear qkv_proj_, o_proj_;
+};
+
+}  // namespace fern

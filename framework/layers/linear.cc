@@ -1,0 +1,24 @@
+#include "framework/layers/linear.h"
+
+#include "framework/ops/linear.h"
+
+namespace fern {
+
+void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
+  linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
+}
+
+void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
+  linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);
+}
+
+void Linear::backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const {
+  linear_backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
+}
+
+void Linear::report(GradSink& sink) const {
+  for (int i = run_.first + run_.count - 1; i >= run_.first; --i)
+    sink.add(parameters_.list()[static_cast<size_t>(i)]);
+}
+
+}  // namespace fern

@@ -1,0 +1,30 @@
+// A product with a weight matrix, without bias. T tokens, I inputs, O outputs.
+#pragma once
+
+#include "framework/core/tensor.h"
+#include "framework/model/grad_sink.h"
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+// Several matrices over the same input, stored one after the other, are one product: y's rows hold their
+// outputs side by side (q|k|v, gate|up). Borrows the parameters.
+class Linear {
+ public:
+  Linear(const Parameters& parameters, ParameterRun run) : parameters_(parameters), run_(run) {}
+
+  // Writes y = x W^T.
+  void forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const;
+  // Writes dx = dy W.
+  void backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const;
+  // Adds dy^T x to the weight's gradient.
+  void backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const;
+  // Tells `sink` that the gradients are complete, last parameter first.
+  void report(GradSink& sink) const;
+
+ private:
+  const Parameters& parameters_;
+  ParameterRun run_;
+};
+
+}  // namespace fern

@@ -1,0 +1,16 @@
+// Where backward says which gradients are ready.
+#pragma once
+
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+// Told when a parameter's gradient for the current micro-batch is complete. The one-process version does
+// nothing.
+class GradSink {
+ public:
+  virtual ~GradSink() = default;
+  virtual void add(const Parameter& parameter) = 0;
+};
+
+}  // namespace fern

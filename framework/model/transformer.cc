@@ -1,0 +1,173 @@
+#include "framework/model/transformer.h"
+
+#include <algorithm>
+
+#include "framework/model/transformer_state.h"
+
+namespace fern {
+
+namespace {
+
+const ModelConfig& validated(const ModelConfig& config) {
+  validate(config);
+  return config;
+}
+
+std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config) {
+  std::vector<Layer> layers;
+  layers.reserve(static_cast<size_t>(config.layers));
+  for (int64_t i = 0; i < config.layers; ++i) {
+    AttentionBlock attention(parameters, config, i);
+    layers.push_back({std::move(attention), FeedForwardBlock(parameters, config, i)});
+  }
+  return layers;
+}
+
+// With recomputation all layers share one inside, and each keeps only its own input.
+std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
+                                        const ModelConfig& config, int64_t tokens) {
+  std::vector<LayerSaved> saved;
+  for (const Layer& layer : layers) {
+    if (!config.recompute || saved.empty()) {
+      saved.push_back({layer.attention.allocate(arena, tokens), layer.feed_forward.allocate(arena, tokens)});
+    } else {
+      saved.push_back(saved.front());
+      saved.back().attention.x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+    }
+  }
+  return saved;
+}
+
+void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& config) {
+  expect(
+      static_cast<int64_t>(batch.input_T.size()) == tokens && batch.sequences * batch.context == tokens,
+      "[model] expected a micro-batch of {} positions, as its activations are, got {} ({} sequences of {})",
+      tokens, batch.input_T.size(), batch.sequences, batch.context);
+  expect(batch.context <= config.context,
+         "[model] expected sequences of at most model.context = {} positions, got {}", config.context,
+         batch.context);
+}
+
+void copy_in(const Tensor& to_T, const std::vector<int32_t>& from_T) {
+  std::copy(from_T.begin(), from_T.end(), to_T.values<int32_t>().begin());
+}
+
+}  // namespace
+
+Transformer::State::State(const ModelConfig& model_config)
+    : config(validated(model_config)),
+      embedding(parameters, config),
+      layers(make_layers(parameters, config)),
+      norm(parameters, "model.norm.weight", config.hidden, config.norm_epsilon),
+      head(parameters, config, embedding.weight()) {}
+
+void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& stream) const {
+  embedding.forward(tensors.layers[0].attention.x_TD, tensors.input_T, stream);
+  Tensor residual_TD;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerSaved& saved = tensors.layers[i];
+    layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
+                                tensors.positions, stream);
+    layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
+                                   saved.attention.x_TD, stream);
+    residual_TD = saved.feed_forward.x_TD;
+  }
+  norm.forward(tensors.scratch.n_TD, tensors.x_TD, tensors.rstd_T, residual_TD, stream);
+}
+
+void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const {
+  const LayerSaved& saved = tensors.layers[layer];
+  layers[layer].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, {},
+                                  tensors.positions, stream);
+  layers[layer].feed_forward.recompute(saved.feed_forward, tensors.scratch, saved.attention.x_TD, stream);
+}
+
+Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
+Transformer::Activations::~Activations() = default;
+
+Transformer::Transformer(const ModelConfig& config) : state_(std::make_unique<State>(config)) {}
+Transformer::~Transformer() = default;
+const ModelConfig& Transformer::config() const { return state_->config; }
+Parameters& Transformer::parameters() { return state_->parameters; }
+const Parameters& Transformer::parameters() const { return state_->parameters; }
+
+std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena,
+                                                                            int64_t tokens) const {
+  const ModelConfig& config = state_->config;
+  auto tensors = std::make_unique<Activations::Tensors>();
+  tensors->input_T = arena.allocate(DType::kI32, {tokens});
+  tensors->positions = allocate_positions(arena, config, tokens);
+  tensors->layers = allocate_layers(arena, state_->layers, config, tokens);
+  tensors->x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+  tensors->rstd_T = arena.allocate(config.dtype, {tokens});
+  tensors->dx_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+  tensors->loss_T = arena.allocate(DType::kF64, {tokens});
+  tensors->scratch = allocate_block_scratch(arena, config, tokens);
+  tensors->head = state_->head.allocate(arena, tokens);
+  return std::unique_ptr<Activations>(new Activations(std::move(tensors)));
+}
+
+double Transformer::forward(Activations& activations, std::span<double> sequence_loss_S,
+                            const MicroBatch& batch, Stream& stream) {
+  Activations::Tensors& tensors = *activations.tensors_;
+  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  expect(static_cast<int64_t>(sequence_loss_S.size()) == batch.sequences,
+         "[model] expected room for the losses of {} sequences, got {}", batch.sequences,
+         sequence_loss_S.size());
+  copy_in(tensors.input_T, batch.input_T);
+  copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  state_->forward_layers(tensors, stream);
+  const std::span<double> loss_T = tensors.losses();
+  state_->head.forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
+                                batch.target_T, batch.loss_weight_T, stream);
+  double weighted_sum = 0;
+  std::fill(sequence_loss_S.begin(), sequence_loss_S.end(), 0.0);
+  for (size_t t = 0; t < loss_T.size(); ++t) {
+    weighted_sum += double{batch.loss_weight_T[t]} * loss_T[t];
+    sequence_loss_S[t / static_cast<size_t>(batch.context)] += loss_T[t];
+  }
+  return weighted_sum;
+}
+
+void Transformer::backward(Activations& activations, const MicroBatch& batch, GradSink& sink,
+                           Stream& stream) {
+  Activations::Tensors& tensors = *activations.tensors_;
+  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  const Tensor& dx_TD = tensors.dx_TD;
+  state_->head.report(sink);
+  fill_zero(dx_TD);
+  state_->norm.backward(dx_TD, tensors.scratch.dhidden_TD, tensors.x_TD, tensors.rstd_T, sink, stream);
+  for (size_t i = state_->layers.size(); i-- > 0;) {
+    const Layer& layer = state_->layers[i];
+    const LayerSaved& saved = tensors.layers[i];
+    const bool still_there = i + 1 == state_->layers.size();
+    if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
+    layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, sink, stream);
+    layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);
+  }
+  state_->embedding.backward(dx_TD, tensors.input_T, sink, stream);
+}
+
+void Transformer::score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch,
+                        Stream& stream) {
+  Activations::Tensors& tensors = *activations.tensors_;
+  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  expect(loss_T.size() == batch.input_T.size(), "[model] expected room for {} losses, got {}",
+         batch.input_T.size(), loss_T.size());
+  copy_in(tensors.input_T, batch.input_T);
+  copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  state_->forward_layers(tensors, stream);
+  state_->head.forward(tensors.losses(), tensors.head, tensors.scratch.n_TD, batch.target_T, stream);
+  std::transform(tensors.losses().begin(), tensors.losses().end(), loss_T.begin(),
+                 [](double loss) { return static_cast<float>(loss); });
+}
+
+double training_flops_per_token(const ModelConfig& config, int64_t context) {
+  const int64_t attention = config.hidden * (qkv_size(config) + config.hidden);
+  const int64_t layer_matrices = attention + 3 * config.hidden * config.ffn;
+  const int64_t matrices = config.layers * layer_matrices + config.vocabulary * config.hidden;
+  return 6.0 * static_cast<double>(matrices) +
+         6.0 * static_cast<double>(config.layers * config.hidden) * static_cast<double>(context);
+}
+
+}  // namespace fern

@@ -1,0 +1,62 @@
+// What a Transformer is made of. Private to its source files.
+#pragma once
+
+#include <vector>
+
+#include "framework/layers/attention.h"
+#include "framework/layers/block.h"
+#include "framework/layers/embedding.h"
+#include "framework/layers/feed_forward.h"
+#include "framework/layers/head.h"
+#include "framework/layers/norm.h"
+#include "framework/model/transformer.h"
+
+namespace fern {
+
+struct Layer {
+  AttentionBlock attention;
+  FeedForwardBlock feed_forward;
+};
+
+struct LayerSaved {
+  AttentionBlock::Saved attention;
+  FeedForwardBlock::Saved feed_forward;
+};
+
+struct Transformer::State {
+  explicit State(const ModelConfig& config);
+  State(const State&) = delete;
+
+  // Embedding, layers and final norm of the inputs in `tensors`; the result is scratch.n_TD.
+  void forward_layers(Activations::Tensors& tensors, Stream& stream) const;
+  // Fills what layer `layer` saved again, from its input.
+  void recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const;
+  // Appends the first `piece` tokens of cache.input_B; logits of the last go to cache.logits_1V.
+  void decode(KvCache& cache, int64_t piece, Stream& stream) const;
+
+  ModelConfig config;
+  Parameters parameters;
+  Embedding embedding;
+  std::vector<Layer> layers;
+  Norm norm;
+  Head head;
+};
+
+struct Transformer::Activations::Tensors {
+  Tensor input_T;
+  Positions positions;
+  std::vector<LayerSaved> layers;
+  Tensor x_TD, rstd_T;  // into the final norm
+  Tensor dx_TD;         // gradient of the residual stream
+  Tensor loss_T;        // f64
+  BlockScratch scratch;
+  Head::Scratch head;
+
+  std::span<double> losses() const { return loss_T.values<double>(); }
+  // Where the branch of layer i's feed-forward goes: into the next norm's input.
+  const Tensor& after(size_t layer) const {
+    return layer + 1 < layers.size() ? layers[layer + 1].attention.x_TD : x_TD;
+  }
+};
+
+}  // namespace fern
