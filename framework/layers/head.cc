@@ -30,8 +30,7 @@ Head::Scratch first(const Head::Scratch& scratch, int64_t rows) {
 }
 
 // Takes the next positions with a target, from `position` on, into a chunk; empty at the end.
-Head::Scratch next_chunk(int64_t& position, const Head::Scratch& scratch, std::span<const int32_t> target_T,
-                         std::span<const float> weight_T) {
+Head::Scratch next_chunk(int64_t& position, const Head::Scratch& scratch, std::span<const int32_t> target_T) {
   int64_t rows = 0;
   const auto end = static_cast<int64_t>(target_T.size());
   for (; position < end && rows < scratch.n_CD.dim(0); ++position) {
@@ -39,10 +38,17 @@ Head::Scratch next_chunk(int64_t& position, const Head::Scratch& scratch, std::s
     if (target_T[t] < 0) continue;
     scratch.position_C.as<int32_t>()[rows] = static_cast<int32_t>(position);
     scratch.target_C.as<int32_t>()[rows] = target_T[t];
-    scratch.weight_C.as<float>()[rows] = weight_T.empty() ? 0.0f : weight_T[t];
     ++rows;
   }
   return first(scratch, rows);
+}
+
+void gather_weight(const Head::Scratch& chunk, std::span<const float> weight_T) {
+  with_float_type("head", chunk.weight_C.dtype(), [&]<typename T>() {
+    const int32_t* position = chunk.position_C.as<int32_t>();
+    for (int64_t row = 0; row < chunk.weight_C.dim(0); ++row)
+      chunk.weight_C.as<T>()[row] = weight_T[static_cast<size_t>(position[row])];
+  });
 }
 
 void scatter_loss(std::span<double> loss_T, const Head::Scratch& chunk) {
@@ -61,7 +67,7 @@ Head::Scratch Head::allocate(Arena& arena, int64_t tokens) const {
           arena.allocate(config_.dtype, {rows, config_.hidden}),
           arena.allocate(config_.dtype, {rows, config_.vocabulary}),
           arena.allocate(DType::kI32, {rows}),
-          arena.allocate(DType::kF32, {rows}),
+          arena.allocate(config_.dtype, {rows}),
           arena.allocate(DType::kF64, {rows})};
 }
 
@@ -71,10 +77,11 @@ void Head::forward_backward(std::span<double> loss_T, Tensor dn_TD, const Scratc
   std::fill(loss_T.begin(), loss_T.end(), 0.0);
   fill_zero(dn_TD);
   for (int64_t position = 0;;) {
-    const Scratch chunk = next_chunk(position, scratch, target_T, weight_T);
+    const Scratch chunk = next_chunk(position, scratch, target_T);
     if (chunk.n_CD.dim(0) == 0) break;
     embedding_forward(chunk.n_CD, n_TD, chunk.position_C, stream);
     weight_.forward(chunk.logits_CV, chunk.n_CD, stream);
+    gather_weight(chunk, weight_T);
     cross_entropy_forward_backward(chunk.loss_C, chunk.logits_CV, chunk.target_C, chunk.weight_C, stream);
     const Tensor &dlogits_CV = chunk.logits_CV, &dn_CD = chunk.n_CD;
     weight_.backward_weight(dlogits_CV, chunk.n_CD, stream);
@@ -88,7 +95,7 @@ void Head::forward(std::span<double> loss_T, const Scratch& scratch, const Tenso
                    std::span<const int32_t> target_T, Stream& stream) const {
   std::fill(loss_T.begin(), loss_T.end(), 0.0);
   for (int64_t position = 0;;) {
-    const Scratch chunk = next_chunk(position, scratch, target_T, {});
+    const Scratch chunk = next_chunk(position, scratch, target_T);
     if (chunk.n_CD.dim(0) == 0) break;
     embedding_forward(chunk.n_CD, n_TD, chunk.position_C, stream);
     weight_.forward(chunk.logits_CV, chunk.n_CD, stream);

@@ -20,7 +20,7 @@ class Head {
   struct Scratch {
     Tensor position_C;  // i32: which of the T positions each row of the chunk is
     Tensor n_CD, logits_CV;
-    Tensor target_C, weight_C, loss_C;  // i32, f32, f64
+    Tensor target_C, weight_C, loss_C;  // i32, the model's dtype, f64
   };
 
   // Adds "lm_head.weight" to the parameters, which are borrowed; a tied head uses `embedding_weight` instead.
