@@ -1,0 +1,132 @@
+// The gradients of a whole model.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/framework/model/test_model.h"
+
+namespace fern {
+namespace {
+
+const ModelConfig kTiny = {.vocabulary = 13,
+                           .layers = 2,
+                           .hidden = 8,
+                           .heads = 4,
+                           .kv_heads = 2,
+                           .ffn = 6,
+                           .context = 9,
+                           .dtype = DType::kF64};
+
+struct Variant {
+  std::string name;
+  bool tied;
+  int64_t kv_heads;
+  bool recompute;
+};
+
+ModelConfig with(const Variant& variant) {
+  ModelConfig config = kTiny;
+  config.tie_embeddings = variant.tied;
+  config.kv_heads = variant.kv_heads;
+  config.recompute = variant.recompute;
+  return config;
+}
+
+class TransformerGradient : public testing::TestWithParam<Variant> {};
+
+TEST_P(TransformerGradient, MatchesFiniteDifference) {
+  TestModel test(with(GetParam()));
+  const MicroBatch batch = random_batch(kTiny.vocabulary, 2, 9, 3);
+  const std::vector<double> gradient = test.gradient(batch);
+  for (const Parameter& parameter : test.model.parameters().list()) {
+    for (int64_t i = parameter.offset; i < parameter.offset + parameter.elements(); i += 5) {
+      double& value = test.model.parameters().values().as<double>()[i];
+      const double middle = value, step = 1e-5;
+      value = middle + step;
+      const double above = test.forward(batch);
+      value = middle - step;
+      const double below = test.forward(batch);
+      value = middle;
+      const double expected = (above - below) / (2 * step);
+      ASSERT_NEAR(gradient[static_cast<size_t>(i)], expected, 1e-8 + 1e-6 * std::abs(expected))
+          << parameter.name << "[" << i - parameter.offset << "]";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, TransformerGradient,
+                         testing::Values(Variant{"Tied", true, 2, false}, Variant{"Untied", false, 2, false},
+                                         Variant{"OneKvHead", true, 1, false},
+                                         Variant{"AllKvHeads", true, 4, false},
+                                         Variant{"Recomputed", true, 2, true}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(Transformer, RecomputationGivesTheSameBits) {
+  ModelConfig config = {
+      .vocabulary = 50, .layers = 3, .hidden = 40, .heads = 4, .kv_heads = 2, .ffn = 72, .context = 33};
+  const MicroBatch batch = random_batch(config.vocabulary, 3, 33, 5);
+  TestModel stored(config);
+  config.recompute = true;
+  TestModel recomputed(config);
+  EXPECT_EQ(stored.gradient(batch), recomputed.gradient(batch));
+  EXPECT_LT(recomputed.activation_arena->used_bytes(), stored.activation_arena->used_bytes());
+}
+
+// One document of a packed sequence as a micro-batch of its own.
+MicroBatch document_alone(const MicroBatch& packed, size_t begin, size_t end) {
+  const auto cut = [&](const auto& from) {
+    return std::decay_t<decltype(from)>(from.begin() + static_cast<std::ptrdiff_t>(begin),
+                                        from.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  MicroBatch batch;
+  batch.sequences = 1;
+  batch.context = static_cast<int64_t>(end - begin);
+  batch.input_T = cut(packed.input_T);
+  batch.target_T = cut(packed.target_T);
+  batch.loss_weight_T = cut(packed.loss_weight_T);
+  batch.document_start_T.assign(end - begin, 0);
+  batch.language_S = {0};
+  return batch;
+}
+
+// Largest difference between the gradient of packed sequences and the sum over their documents, each alone.
+double packed_difference(TestModel& test, const MicroBatch& packed) {
+  const std::vector<double> together = test.gradient(packed);
+  std::vector<double> sum(together.size(), 0.0);
+  for (size_t begin = 0, end = 0; begin < packed.input_T.size(); begin = end) {
+    while (end < packed.input_T.size() && packed.document_start_T[end] == static_cast<int32_t>(begin)) ++end;
+    const std::vector<double> alone = test.gradient(document_alone(packed, begin, end));
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += alone[i];
+  }
+  double difference = 0;
+  for (size_t i = 0; i < sum.size(); ++i) difference = std::max(difference, std::abs(together[i] - sum[i]));
+  return difference;
+}
+
+TEST(Transformer, PackedGradientsEqualUnpackedOnes) {
+  ModelConfig config = {
+      .vocabulary = 50, .layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .ffn = 48, .context = 64};
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    const MicroBatch packed = random_batch(config.vocabulary, 2, 64, seed);
+    config.dtype = DType::kF64;
+    TestModel exact(config, seed + 1);
+    EXPECT_LT(packed_difference(exact, packed), 1e-12) << "seed " << seed;
+    config.dtype = DType::kF32;
+    TestModel initial(config);
+    initial.model.parameters().initialize(seed);
+    EXPECT_LT(packed_difference(initial, packed), 1e-6) << "seed " << seed;
+  }
+}
+
+TEST(Transformer, GradientsOfMicroBatchesAddUp) {
+  TestModel test(kTiny);
+  const MicroBatch batch = random_batch(kTiny.vocabulary, 1, 9, 3);
+  const std::vector<double> once = test.gradient(batch);
+  test.forward(batch);
+  test.model.backward(*test.activations, batch, test.sink, test.stream);
+  const std::vector<double> twice = to_doubles(test.model.parameters().gradients());
+  for (size_t i = 0; i < once.size(); ++i) ASSERT_NEAR(twice[i], 2 * once[i], 1e-12);
+}
+
+}  // namespace
+}  // namespace fern

@@ -1,0 +1,123 @@
+#include "framework/model/transformer.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/framework/model/test_model.h"
+
+namespace fern {
+namespace {
+
+const ModelConfig kSmall = {
+    .vocabulary = 50, .layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .ffn = 48, .context = 160};
+
+// Checks, when a gradient is said to be complete, that nothing adds to it later.
+class CompletenessSink : public GradSink {
+ public:
+  explicit CompletenessSink(const Parameters& parameters) : parameters_(parameters) {}
+  void add(const Parameter& parameter) override {
+    seen.emplace_back(parameters_.find(parameter.name), values(parameters_.find(parameter.name)));
+  }
+  std::vector<double> values(int index) const { return to_doubles(parameters_.gradient(index)); }
+  std::vector<std::pair<int, std::vector<double>>> seen;
+
+ private:
+  const Parameters& parameters_;
+};
+
+TEST(Transformer, TellsOfEachGradientOnceWhenComplete) {
+  for (bool tied : {true, false}) {
+    ModelConfig config = kSmall;
+    config.tie_embeddings = tied;
+    TestModel test(config);
+    const MicroBatch batch = random_batch(config.vocabulary, 2, 20, 1);
+    test.prepare(40);
+    CompletenessSink sink(test.model.parameters());
+    test.forward(batch);
+    test.model.backward(*test.activations, batch, sink, test.stream);
+    std::vector<int> indices;
+    for (const auto& [index, values] : sink.seen) {
+      indices.push_back(index);
+      EXPECT_EQ(values, sink.values(index))
+          << test.model.parameters().list()[static_cast<size_t>(index)].name;
+    }
+    std::sort(indices.begin(), indices.end());
+    std::vector<int> all(test.model.parameters().list().size());
+    std::iota(all.begin(), all.end(), 0);
+    EXPECT_EQ(indices, all);
+  }
+}
+
+TEST(Transformer, NamesAreThoseOfLlama) {
+  ModelConfig config = kSmall;
+  config.tie_embeddings = false;
+  const Transformer model(config);
+  const Parameters& parameters = model.parameters();
+  for (const char* name : {"model.embed_tokens.weight", "model.layers.1.input_layernorm.weight",
+                           "model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.k_proj.weight",
+                           "model.layers.1.self_attn.v_proj.weight", "model.layers.1.self_attn.o_proj.weight",
+                           "model.layers.1.post_attention_layernorm.weight",
+                           "model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight",
+                           "model.layers.1.mlp.down_proj.weight", "model.norm.weight", "lm_head.weight"})
+    EXPECT_GE(parameters.find(name), 0) << name;
+  EXPECT_EQ(parameters.list().size(), 2u * 9 + 3);
+}
+
+TEST(Transformer, ScoreEqualsForwardAndLeavesGradientsAlone) {
+  TestModel test(kSmall);
+  const MicroBatch batch = random_batch(kSmall.vocabulary, 3, 30, 2);
+  test.prepare(90);
+  std::vector<float> loss(90);
+  test.model.score(loss, *test.activations, batch, test.stream);
+  for (double gradient : to_doubles(test.model.parameters().gradients())) ASSERT_EQ(gradient, 0.0);
+  std::vector<double> sequence_loss(3);
+  const double weighted = test.model.forward(*test.activations, sequence_loss, batch, test.stream);
+  double expected_weighted = 0;
+  for (size_t sequence = 0; sequence < 3; ++sequence) {
+    double expected = 0;
+    for (size_t t = 30 * sequence; t < 30 * (sequence + 1); ++t) {
+      EXPECT_EQ(loss[t] == 0.0f, batch.target_T[t] == -1);
+      expected += double{loss[t]};
+      expected_weighted += double{loss[t]} * double{batch.loss_weight_T[t]};
+    }
+    EXPECT_NEAR(sequence_loss[sequence], expected, 1e-4);
+  }
+  EXPECT_NEAR(weighted, expected_weighted, 1e-5);
+}
+
+TEST(Transformer, MeasuredActivationsAreTheOnesUsed) {
+  for (bool recompute : {false, true}) {
+    ModelConfig config = kSmall;
+    config.recompute = recompute;
+    const Transformer model(config);
+    Arena measure = Arena::measuring("activations");
+    model.allocate_activations(measure, 40);
+    Arena used("activations", measure.used_bytes());
+    model.allocate_activations(used, 40);
+    EXPECT_EQ(measure.used_bytes(), used.used_bytes());
+  }
+}
+
+TEST(Transformer, RefusesABatchOfAnotherSize) {
+  TestModel test(kSmall);
+  test.prepare(40);
+  EXPECT_THROW(test.forward(random_batch(kSmall.vocabulary, 1, 30, 1)), Error);
+}
+
+TEST(Transformer, RefusesSequencesLongerThanItsContext) {
+  TestModel test(kSmall);
+  test.prepare(200);
+  EXPECT_THROW(test.forward(random_batch(kSmall.vocabulary, 1, 200, 1)), Error);
+}
+
+TEST(Transformer, CountsTheFlopsOfItsProducts) {
+  const ModelConfig config = {
+      .vocabulary = 100, .layers = 3, .hidden = 8, .heads = 4, .kv_heads = 2, .ffn = 16, .context = 64};
+  const double layer = 8 * (8 + 4 + 4) + 8 * 8 + 3 * 8 * 16;
+  const double attention = 2 * 8 * 32;  // scores and mix over half of 64 positions
+  EXPECT_EQ(training_flops_per_token(config, 64), 6 * (3 * (layer + attention) + 100 * 8));
+}
+
+}  // namespace
+}  // namespace fern
