@@ -14,17 +14,20 @@ namespace fern {
 class Ledger {
  public:
   Ledger() = default;
+  // Errors: languages out of the byte order of their codes, or twice.
   explicit Ledger(std::vector<std::string> languages);
-  // Adds one step's counts.
+  // Adds one step's counts. Errors: another number of languages, or of sequences in a language than before.
   void add(const std::vector<LanguageCounts>& counts);
   const std::vector<std::string>& languages() const { return languages_; }
   const std::vector<LanguageCounts>& counts() const { return counts_; }
   int64_t steps() const { return steps_; }
   // {"steps": n, "languages": {"am": {"sequences": ..., "tokens": ..., "loss_tokens": ..., "bytes": ...,
-  // "epochs": ...}}}
+  // "available": ..., "epochs": ...}}}; all integers but epochs, which is sequences / available.
   nlohmann::json to_json() const;
-  // Errors: not a ledger, or of other languages.
+  // Errors: not a ledger.
   static Ledger from_json(const nlohmann::json& json);
+  // Errors: the ledger is of other languages; names both.
+  void expect_languages(const std::vector<std::string>& languages) const;
 
  private:
   std::vector<std::string> languages_;

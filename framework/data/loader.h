@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace fern {
 enum class LossNormalization { kToken, kSequence };
 
 // micro_sequences packed sequences of `context` positions each, flattened to T = micro_sequences * context.
-// Positions past a sequence's end are padding: token 0, their own document, weight 0.
+// Positions past a sequence's end are padding: token 0, no target, weight 0, each a document of its own.
 struct MicroBatch {
   int64_t sequences = 0, context = 0;
   std::vector<int32_t> input_T;   // token at each position
@@ -35,7 +36,8 @@ struct MicroBatch {
 // Per-language counts of one batch or many. All exact.
 struct LanguageCounts {
   int64_t sequences = 0, tokens = 0, loss_tokens = 0, bytes = 0;
-  double epochs = 0;  // sequences drawn / sequences there are
+  int64_t available = 0;  // sequences there are
+  double epochs = 0;      // sequences / available
 };
 
 // One language's training data: its shards in path order, numbered through.
@@ -49,17 +51,22 @@ class LanguageData {
   int64_t bytes() const;
   // REQUIRES 0 <= index < sequences().
   PackedSequence sequence(int64_t index) const;
-  int64_t sequence_bytes(int64_t index) const;  // original bytes of its documents
+  SequenceCounts sequence_counts(int64_t index) const;
+  const Shard& shard_of(int64_t index) const;  // the shard that holds the sequence
   const std::vector<Shard>& shards() const { return shards_; }
 
  private:
+  // Which shard holds sequence `index`.
+  size_t shard_number(int64_t index) const;
+
   std::string language_;
   std::vector<Shard> shards_;
   std::vector<int64_t> first_sequence_;
 };
 
 // All languages with shards of `split` under `folder` (files *.h5 below folder/split/), ordered by language
-// code. Errors: no shard there ("run fern prepare"), a shard made with another tokenizer or a larger context.
+// code. Errors: no shard there ("run fern prepare"), a shard of another split, made with another tokenizer or
+// with a larger context.
 std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
                                          const std::string& tokenizer_sha256, int64_t context);
 
@@ -71,11 +78,14 @@ struct BatchShape {
 
 class Loader {
  public:
+  // Borrows both. Errors (kBadUsage): micro_sequences does not divide sequences, the sampler draws another
+  // number of sequences or languages, a sequence does not fit the context.
   Loader(const std::vector<LanguageData>& languages, const Sampler& sampler, BatchShape shape,
          LossNormalization normalization);
   int64_t micro_batches() const { return shape_.sequences / shape_.micro_sequences; }
   // Fills `out` (its buffers are reused). Computed from the sampler alone: no rank needs another.
-  // REQUIRES 0 <= micro < micro_batches().
+  // Over the micro-batches of a step, the weights sum to 1 (or to 0: no target at all).
+  // REQUIRES 0 <= micro < micro_batches(). Errors: a token outside the vocabulary, naming its shard.
   void load(MicroBatch& out, int64_t step, int64_t micro) const;
   // Loss tokens (kToken) or documents with a target (kSequence) in the whole step's batch: what losses divide
   // by.
@@ -84,12 +94,19 @@ class Loader {
   // batch).
   std::vector<LanguageCounts> counts(int64_t step) const;
   const std::vector<LanguageData>& languages() const { return languages_; }
+  const BatchShape& shape() const { return shape_; }
 
  private:
+  SequenceCounts counts_of(const Draw& draw) const;
+  void load_sequence(MicroBatch& out, int64_t slot, const Draw& draw, int64_t normalizer) const;
+
   const std::vector<LanguageData>& languages_;
   const Sampler& sampler_;
   BatchShape shape_;
   LossNormalization normalization_;
+  // The last step asked for and its normalizer: a step's micro-batches share it. Several threads may load.
+  mutable std::mutex last_mutex_;
+  mutable int64_t last_step_ = -1, last_normalizer_ = 0;
 };
 
 }  // namespace fern

@@ -22,7 +22,8 @@ struct Draw {
 class Sampler {
  public:
   // shares and sequences are per language; batch is sequences per step.
-  // Errors (kBadUsage): a language with a share but no sequences, a batch below 1.
+  // Errors (kBadUsage): a language with a share but no sequences, no language with a share or more than 2^14,
+  // a negative share, a batch below 1.
   Sampler(uint64_t seed, std::vector<double> shares, std::vector<int64_t> sequences, int64_t batch);
   ~Sampler();
   Sampler(Sampler&&) noexcept;
