@@ -11,9 +11,9 @@ enum class BalanceKind { kTemperature, kUniMax, kWeights };
 
 struct BalanceRule {
   BalanceKind kind = BalanceKind::kTemperature;
-  double alpha = 0.3;           // temperature: q_l ~ size_l^alpha (Conneau and Lample 2019, section 3.1)
-  double max_epochs = 4.0;      // UniMax: cap N on epochs of any language (Chung et al. 2023, algorithm 1)
-  std::vector<double> weights;  // explicit, one per language in the order of `sizes`
+  double alpha = 0.3;       // temperature: q_l ~ size_l^alpha (Conneau and Lample 2019, section 3.1)
+  double max_epochs = 4.0;  // UniMax: cap N on epochs of any language (Chung et al. 2023, algorithm 1)
+  std::vector<double> weights = {};  // explicit, one per language in the order of `sizes`
 };
 
 // Shares q_l, summing to 1, in the order given. `sizes` are bytes or tokens, never documents; `budget` is how

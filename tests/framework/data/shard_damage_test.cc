@@ -63,10 +63,11 @@ TEST_F(ShardDamage, AFlippedByteIsRefusedOrChangesNothing) {
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
     write_bytes(path_, damaged);
     const std::string message = refusal();
-    if (message == "no error")
+    if (message == "no error") {
       ASSERT_EQ(contents(Shard(path_)), intact) << at;
-    else
+    } else {
       ASSERT_TRUE(mentions(message, {path_.string()})) << at;
+    }
   }
 }
 
