@@ -16,6 +16,8 @@ std::string hex_of(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", ha
 
 }  // namespace
 
+uint64_t xxh64(std::string_view text) { return XXH3_64bits(text.data(), text.size()); }
+
 std::string xxh128_hex(const void* data, size_t bytes) { return hex_of(XXH3_128bits(data, bytes)); }
 
 struct Xxh128::State {

@@ -3,11 +3,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace fern {
+
+// XXH3-64: a key for tables and for random numbers that depend on text.
+uint64_t xxh64(std::string_view text);
 
 // 32 hexadecimal digits of XXH3-128.
 std::string xxh128_hex(const void* data, size_t bytes);
