@@ -1,13 +1,12 @@
 #include "tokenizer/train.h"
 
 #include <sentencepiece_trainer.h>
-#include <unistd.h>
 
 #include <charconv>
-#include <fstream>
 #include <unordered_map>
 
 #include "framework/core/error.h"
+#include "framework/core/files.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
 
@@ -106,19 +105,6 @@ std::optional<int64_t> number_after(std::string_view text, std::string_view mark
   fail("tokenizer training with a vocabulary of {}: {}", options.vocabulary, message);
 }
 
-void write_whole(const std::filesystem::path& path, const std::string& bytes) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  std::ofstream file(temporary, std::ios::binary);
-  if (!file) fail_errno("tokenizer training: cannot write " + temporary.string());
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) {
-    std::filesystem::remove(temporary);
-    fail_errno("tokenizer training: cannot write " + temporary.string());
-  }
-  std::filesystem::rename(temporary, path);
-}
-
 }  // namespace
 
 void train_tokenizer(const std::filesystem::path& model,
@@ -129,7 +115,7 @@ void train_tokenizer(const std::filesystem::path& model,
   std::string bytes;
   const auto status = sentencepiece::SentencePieceTrainer::Train(trainer_settings(options), &lines, &bytes);
   if (!status.ok()) explain(status.ToString(), options);
-  write_whole(model, bytes);
+  write_text_durably(model, bytes);
 }
 
 }  // namespace fern
