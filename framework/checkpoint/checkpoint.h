@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "framework/checkpoint/file_record.h"
 #include "framework/model/parameters.h"
 
 namespace fern {
@@ -31,44 +33,58 @@ struct Manifest {
   std::string weights_hash;    // over names, shapes and values in order
   std::string optimizer_hash;  // over both moments; "" when the checkpoint has none (an import)
   int64_t parameters = 0, nonzeros = 0;
-  nlohmann::json state;  // free for the trainer: skipped steps, ...
+  nlohmann::json state;                     // free for the trainer: skipped steps, ...
+  std::map<std::string, FileRecord> files;  // every other file of the folder
 };
 
 // Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only.
 struct CheckpointContents {
   const Parameters& parameters;
   std::span<const float> first_moment, second_moment;
-  Manifest manifest;  // hashes and counts are filled in by save
+  Manifest manifest;  // hashes, counts and files are filled in by save
   nlohmann::json ledger;
   std::filesystem::path tokenizer_model;  // copied in; may be empty
 };
 
-// Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes.
+// Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes (format.md).
 std::string weights_hash(const Parameters& parameters);
 
-// Writes folder/step-NNNNNN whole or not at all; returns it. Only the writing process calls it.
-// Errors: disk full, not writable; the temporary folder is removed and earlier checkpoints stay.
+// Writes folder/step-NNNNNN whole or not at all; returns it. One of that name is replaced. Only the writing
+// process calls it. Errors: disk full, not writable; the temporary folder is removed and earlier checkpoints
+// stay. REQUIRES: f32 parameters; moments both whole or both empty.
 std::filesystem::path save_checkpoint(const std::filesystem::path& folder,
                                       const CheckpointContents& contents);
 
 // Removes all but the newest `keep` checkpoints of a folder (0 keeps all) and left-over temporary folders.
+// Only the writing process calls it, and not during a save. Errors: a folder cannot be removed.
 void prune_checkpoints(const std::filesystem::path& folder, int64_t keep);
 
-// Reads manifest.json. Errors: missing, not JSON, a newer format.
+// Reads manifest.json. Errors: missing, not JSON, changed since it was written, a newer format.
 Manifest read_manifest(const std::filesystem::path& checkpoint);
 
-// Reads weights into parameters.values() and, when the spans are not empty, moments (whole, padded flat
-// buffers), and verifies every hash. Errors: a parameter missing, of another shape, or not in the model; a
-// hash that differs, naming the dataset; no optimizer in it when moments are asked for.
+// Which fields of two models (Manifest::model) differ in a way that weights of one do not fit the other, as
+// "8 layers (here 6), 256 hidden (here 128)"; "" when they fit.
+std::string model_difference(const nlohmann::json& checkpoint_model, const nlohmann::json& own_model);
+
+// Reads weights into parameters.values() and, when the spans are not empty, the moments of `slice` (of the
+// padded flat buffers; slice.elements() each), and verifies every hash of what it reads. Errors: a parameter
+// missing, of another shape, or not in the model; a hash that differs, naming the dataset; no optimizer in it
+// when moments are asked for. After an error the values are undefined.
+void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                     Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment,
+                     Slice slice);
+// The same with whole moments.
 void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
                      Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment);
+// Errors: missing, damaged.
+nlohmann::json load_ledger(const std::filesystem::path& checkpoint, const Manifest& manifest);
 nlohmann::json load_ledger(const std::filesystem::path& checkpoint);
 
-// Reads every dataset of a checkpoint against its hashes, without a model. Errors: as load.
+// Reads every byte of a checkpoint against its hashes, without a model. Errors: as load.
 void verify_checkpoint(const std::filesystem::path& checkpoint);
 
 // The newest checkpoint in a folder that verifies; `refused` is told the reason for each newer one that did
-// not.
+// not. None when there is no such folder.
 std::optional<std::filesystem::path> newest_valid_checkpoint(
     const std::filesystem::path& folder,
     const std::function<void(const std::filesystem::path&, const std::string& reason)>& refused);
