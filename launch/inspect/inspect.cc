@@ -1,0 +1,12 @@
+#include "launch/inspect/inspect.h"
+
+namespace fern {
+
+std::vector<Inspector> inspectors() {
+  return {
+      checkpoint_inspector(), run_inspector(),        shard_inspector(),
+      prepared_inspector(),   collection_inspector(),
+  };
+}
+
+}  // namespace fern

@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "framework/checkpoint/checkpoint.h"
+#include "framework/core/error.h"
+#include "launch/inspect/inspect.h"
+
+namespace fern {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+nlohmann::ordered_json describe_checkpoint(const fs::path& path) {
+  const Manifest manifest = read_manifest(path);
+  verify_checkpoint(path);
+  nlohmann::ordered_json described = {{"kind", "checkpoint"},
+                                      {"path", path.string()},
+                                      {"step", manifest.step},
+                                      {"updates", manifest.updates},
+                                      {"parameters", manifest.parameters},
+                                      {"nonzeros", manifest.nonzeros},
+                                      {"weights_hash", manifest.weights_hash},
+                                      {"optimizer_hash", nullptr},
+                                      {"topology_hash", nullptr},
+                                      {"tokenizer_sha256", manifest.tokenizer_sha256},
+                                      {"model", manifest.model},
+                                      {"verified", true}};
+  if (!manifest.optimizer_hash.empty()) described["optimizer_hash"] = manifest.optimizer_hash;
+  return described;
+}
+
+nlohmann::ordered_json describe_run(const fs::path& run) {
+  const auto newest =
+      newest_valid_checkpoint(run / "checkpoints", [](const fs::path& refused, const std::string& reason) {
+        spdlog::warn("{} is not valid: {}", refused.string(), reason);
+      });
+  expect(newest.has_value(), "{}: no valid checkpoint in this run folder", run.string());
+  return describe_checkpoint(*newest);
+}
+
+}  // namespace
+
+Inspector checkpoint_inspector() {
+  return {"a checkpoint (step-NNNNNN)",
+          [](const fs::path& path) { return fs::exists(path / "manifest.json"); }, describe_checkpoint};
+}
+
+Inspector run_inspector() {
+  return {"a run folder", [](const fs::path& path) { return fs::is_directory(path / "checkpoints"); },
+          describe_run};
+}
+
+}  // namespace fern
