@@ -17,8 +17,6 @@ namespace {
 
 // One line registers a command; `fern help` lists them in this order.
 constexpr void (*kCommands[])(CLI::App&, Run&) = {
-    declare_inspect,
-    declare_compare,
     declare_help,
 };
 
