@@ -12,7 +12,9 @@ namespace fern {
 namespace {
 
 std::string help_on(const CLI::App& program, const std::string& topic) {
-  if (topic.empty()) return program.help();
+  // program.help() would be that of the chosen subcommand, which is this one.
+  if (topic.empty())
+    return program.get_formatter()->make_help(&program, program.get_name(), CLI::AppFormatMode::Normal);
   if (topic == "recipe") return recipe_help();
   std::vector<std::string> topics = {"recipe"};
   for (const CLI::App* command : program.get_subcommands(nullptr)) {
