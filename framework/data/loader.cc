@@ -7,54 +7,6 @@
 
 namespace fern {
 
-namespace {
-
-// Makes `out` a batch of padding only.
-void clear(MicroBatch& out, const BatchShape& shape) {
-  const auto positions = static_cast<size_t>(shape.micro_sequences * shape.context);
-  out.sequences = shape.micro_sequences;
-  out.context = shape.context;
-  out.input_T.assign(positions, 0);
-  out.target_T.assign(positions, -1);
-  out.document_start_T.resize(positions);
-  for (size_t t = 0; t < positions; ++t) out.document_start_T[t] = static_cast<int32_t>(t);
-  out.loss_weight_T.assign(positions, 0.0f);
-  out.language_S.assign(static_cast<size_t>(shape.micro_sequences), 0);
-  out.tokens = 0;
-  out.loss_tokens = 0;
-}
-
-// A damaged token would read outside the embedding.
-void expect_in_vocabulary(std::span<const int32_t> tokens, const Shard& shard) {
-  const auto vocabulary = static_cast<uint32_t>(shard.header().vocabulary);
-  for (const int32_t token : tokens)
-    expect(
-        static_cast<uint32_t>(token) < vocabulary,
-        "{}: expected tokens in [0, {}), got {}: the file is damaged; remove it and run fern prepare again",
-        shard.path().string(), vocabulary, token);
-}
-
-// Writes one document at positions from `start`; returns how many have a target.
-int64_t place_document(MicroBatch& out, size_t start, std::span<const int32_t> tokens,
-                       std::span<const uint8_t> loss) {
-  int64_t targets = 0;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    out.input_T[start + i] = tokens[i];
-    out.document_start_T[start + i] = static_cast<int32_t>(start);
-    if (i + 1 == tokens.size() || loss[i + 1] == 0) continue;
-    out.target_T[start + i] = tokens[i + 1];
-    ++targets;
-  }
-  return targets;
-}
-
-void weigh_document(MicroBatch& out, size_t start, size_t length, float weight) {
-  for (size_t t = start; t < start + length; ++t)
-    if (out.target_T[t] >= 0) out.loss_weight_T[t] = weight;
-}
-
-}  // namespace
-
 Loader::Loader(const std::vector<LanguageData>& languages, const Sampler& sampler, BatchShape shape,
                LossNormalization normalization)
     : languages_(languages), sampler_(sampler), shape_(shape), normalization_(normalization) {
@@ -89,7 +41,7 @@ int64_t Loader::normalizer(int64_t step) const {
 
 void Loader::load(MicroBatch& out, int64_t step, int64_t micro) const {
   assert(step >= 0 && micro >= 0 && micro < micro_batches());
-  clear(out, shape_);
+  reset(out, shape_.micro_sequences, shape_.context);
   const int64_t normalizer_of_step = normalizer(step);
   for (int64_t slot = 0; slot < shape_.micro_sequences; ++slot)
     load_sequence(out, slot, sampler_.draw(step, micro * shape_.micro_sequences + slot), normalizer_of_step);
@@ -97,22 +49,12 @@ void Loader::load(MicroBatch& out, int64_t step, int64_t micro) const {
 
 void Loader::load_sequence(MicroBatch& out, int64_t slot, const Draw& draw, int64_t normalizer) const {
   const LanguageData& language = languages_[static_cast<size_t>(draw.language)];
-  const PackedSequence packed = language.sequence(draw.sequence);
-  expect_in_vocabulary(packed.tokens, language.shard_of(draw.sequence));
   out.language_S[static_cast<size_t>(slot)] = draw.language;
-  out.tokens += static_cast<int64_t>(packed.tokens.size());
-  const int64_t origin = packed.document_offsets.front();
-  for (size_t d = 0; d + 1 < packed.document_offsets.size(); ++d) {
-    const auto begin = static_cast<size_t>(packed.document_offsets[d] - origin),
-               length = static_cast<size_t>(packed.document_offsets[d + 1] - origin) - begin;
-    const size_t start = static_cast<size_t>(slot * shape_.context) + begin;
-    const int64_t targets =
-        place_document(out, start, packed.tokens.subspan(begin, length), packed.loss.subspan(begin, length));
-    if (targets == 0) continue;
-    const int64_t share = normalization_ == LossNormalization::kToken ? normalizer : normalizer * targets;
-    weigh_document(out, start, length, static_cast<float>(1.0 / static_cast<double>(share)));
-    out.loss_tokens += targets;
-  }
+  place_sequence(
+      out, slot, language.sequence(draw.sequence), language.shard_of(draw.sequence), [&](int64_t targets) {
+        const int64_t share = normalization_ == LossNormalization::kToken ? normalizer : normalizer * targets;
+        return static_cast<float>(1.0 / static_cast<double>(share));
+      });
 }
 
 std::vector<LanguageCounts> Loader::counts(int64_t step) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/data/micro_batch.h"
 #include "framework/data/sampler.h"
 #include "framework/data/shard.h"
 
@@ -16,22 +17,6 @@ namespace fern {
 // How the loss of a batch is averaged (FACTS of the field: "token" or "sequence"; a sequence is one
 // document).
 enum class LossNormalization { kToken, kSequence };
-
-// micro_sequences packed sequences of `context` positions each, flattened to T = micro_sequences * context.
-// Positions past a sequence's end are padding: token 0, no target, weight 0, each a document of its own.
-struct MicroBatch {
-  int64_t sequences = 0, context = 0;
-  std::vector<int32_t> input_T;   // token at each position
-  std::vector<int32_t> target_T;  // the next token of the same document, or -1: no target
-  std::vector<int32_t>
-      document_start_T;  // position in 0..T-1 where this position's document begins; attention sees
-                         // [document_start, t], and its rotary position is t - document_start
-  std::vector<float>
-      loss_weight_T;                // weight of the position's loss in the batch's loss; 0 where target is -1
-  std::vector<int32_t> language_S;  // per packed sequence
-  int64_t tokens = 0;               // positions that are not padding
-  int64_t loss_tokens = 0;          // positions with a target
-};
 
 // Per-language counts of one batch or many. All exact.
 struct LanguageCounts {

@@ -8,7 +8,7 @@
 
 #include "framework/core/arena.h"
 #include "framework/core/device.h"
-#include "framework/data/loader.h"
+#include "framework/data/micro_batch.h"
 #include "framework/model/config.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"

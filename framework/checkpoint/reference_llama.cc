@@ -1,0 +1,163 @@
+#include "framework/checkpoint/reference_llama.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace {
+
+using nlohmann::json;
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail_errno(fmt::format("cannot read {}", path.string()));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// y[t][o] = sum_i x[t][i] w[o][i]
+std::vector<double> product(const std::vector<double>& x, const std::vector<double>& w, int64_t inputs) {
+  const int64_t rows = static_cast<int64_t>(x.size()) / inputs,
+                outputs = static_cast<int64_t>(w.size()) / inputs;
+  std::vector<double> y(static_cast<size_t>(rows * outputs));
+  for (int64_t t = 0; t < rows; ++t)
+    for (int64_t o = 0; o < outputs; ++o) {
+      double sum = 0;
+      for (int64_t i = 0; i < inputs; ++i)
+        sum += x[static_cast<size_t>(t * inputs + i)] * w[static_cast<size_t>(o * inputs + i)];
+      y[static_cast<size_t>(t * outputs + o)] = sum;
+    }
+  return y;
+}
+
+// Rotates each head's halves by position * theta^(-2i/K).
+void rotate(std::vector<double>& x, int64_t heads, int64_t head_size, double theta) {
+  const int64_t half = head_size / 2, rows = static_cast<int64_t>(x.size()) / (heads * head_size);
+  for (int64_t t = 0; t < rows; ++t)
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle = static_cast<double>(t) *
+                             std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_size));
+        double& a = x[static_cast<size_t>((t * heads + h) * head_size + i)];
+        double& b = x[static_cast<size_t>((t * heads + h) * head_size + i + half)];
+        const double a0 = a, b0 = b;
+        a = a0 * std::cos(angle) - b0 * std::sin(angle);
+        b = b0 * std::cos(angle) + a0 * std::sin(angle);
+      }
+}
+
+}  // namespace
+
+ReferenceLlama::ReferenceLlama(const std::filesystem::path& folder) {
+  const json config = json::parse(bytes_of(folder / "config.json"));
+  vocabulary_ = config.at("vocab_size");
+  hidden_ = config.at("hidden_size");
+  layers_ = config.at("num_hidden_layers");
+  heads_ = config.at("num_attention_heads");
+  kv_heads_ = config.at("num_key_value_heads");
+  ffn_ = config.at("intermediate_size");
+  rope_theta_ = config.at("rope_theta");
+  epsilon_ = config.at("rms_norm_eps");
+  tied_ = config.at("tie_word_embeddings");
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") read_file(entry.path());
+}
+
+void ReferenceLlama::read_file(const std::filesystem::path& path) {
+  const std::string bytes = bytes_of(path);
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const json header = json::parse(bytes.substr(sizeof length, length));
+  for (const auto& [name, tensor] : header.items()) {
+    if (name == "__metadata__") continue;
+    const uint64_t begin = tensor.at("data_offsets").at(0), end = tensor.at("data_offsets").at(1);
+    std::vector<float> values((end - begin) / sizeof(float));
+    std::memcpy(values.data(), bytes.data() + sizeof length + length + begin, end - begin);
+    weights_[name] = Values(values.begin(), values.end());
+  }
+}
+
+const ReferenceLlama::Values& ReferenceLlama::weight(const std::string& name) const {
+  const auto found = weights_.find(name);
+  expect(found != weights_.end(), "the exported folder has no tensor '{}'", name);
+  return found->second;
+}
+
+ReferenceLlama::Values ReferenceLlama::norm(const Values& x, const std::string& name) const {
+  const Values& w = weight(name);
+  Values y(x.size());
+  for (size_t row = 0; row < x.size(); row += w.size()) {
+    double squares = 0;
+    for (size_t i = 0; i < w.size(); ++i) squares += x[row + i] * x[row + i];
+    const double scale = 1.0 / std::sqrt(squares / static_cast<double>(w.size()) + epsilon_);
+    for (size_t i = 0; i < w.size(); ++i) y[row + i] = w[i] * x[row + i] * scale;
+  }
+  return y;
+}
+
+ReferenceLlama::Values ReferenceLlama::attention(const Values& x, const std::string& prefix,
+                                                 int64_t n) const {
+  const int64_t head_size = hidden_ / heads_, group = heads_ / kv_heads_;
+  Values q = product(x, weight(prefix + "q_proj.weight"), hidden_);
+  Values k = product(x, weight(prefix + "k_proj.weight"), hidden_);
+  const Values v = product(x, weight(prefix + "v_proj.weight"), hidden_);
+  rotate(q, heads_, head_size, rope_theta_);
+  rotate(k, kv_heads_, head_size, rope_theta_);
+  const auto at = [head_size](const Values& values, int64_t t, int64_t heads, int64_t h) {
+    return values.data() + (t * heads + h) * head_size;
+  };
+  Values o(static_cast<size_t>(n * hidden_), 0.0);
+  for (int64_t h = 0; h < heads_; ++h)
+    for (int64_t t = 0; t < n; ++t) {
+      Values p(static_cast<size_t>(t + 1));
+      double largest = -INFINITY, sum = 0;
+      for (int64_t s = 0; s <= t; ++s) {
+        double score = 0;
+        for (int64_t i = 0; i < head_size; ++i)
+          score += at(q, t, heads_, h)[i] * at(k, s, kv_heads_, h / group)[i];
+        p[static_cast<size_t>(s)] = score / std::sqrt(static_cast<double>(head_size));
+        largest = std::max(largest, p[static_cast<size_t>(s)]);
+      }
+      for (double& value : p) sum += value = std::exp(value - largest);
+      for (int64_t s = 0; s <= t; ++s)
+        for (int64_t i = 0; i < head_size; ++i)
+          o[static_cast<size_t>(t * hidden_ + h * head_size + i)] +=
+              p[static_cast<size_t>(s)] / sum * at(v, s, kv_heads_, h / group)[i];
+    }
+  return product(o, weight(prefix + "o_proj.weight"), hidden_);
+}
+
+ReferenceLlama::Values ReferenceLlama::feed_forward(const Values& x, const std::string& prefix,
+                                                    int64_t n) const {
+  Values gate = product(x, weight(prefix + "gate_proj.weight"), hidden_);
+  const Values up = product(x, weight(prefix + "up_proj.weight"), hidden_);
+  for (int64_t i = 0; i < n * ffn_; ++i) {
+    double& g = gate[static_cast<size_t>(i)];
+    g = g / (1.0 + std::exp(-g)) * up[static_cast<size_t>(i)];
+  }
+  return product(gate, weight(prefix + "down_proj.weight"), ffn_);
+}
+
+std::vector<double> ReferenceLlama::logits(std::span<const int32_t> tokens) const {
+  const int64_t n = static_cast<int64_t>(tokens.size());
+  const Values& embedding = weight("model.embed_tokens.weight");
+  Values x;
+  for (int32_t token : tokens)
+    x.insert(x.end(), embedding.begin() + token * hidden_, embedding.begin() + (token + 1) * hidden_);
+  const auto add = [&x](const Values& y) {
+    for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  };
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    const std::string prefix = fmt::format("model.layers.{}.", layer);
+    add(attention(norm(x, prefix + "input_layernorm.weight"), prefix + "self_attn.", n));
+    add(feed_forward(norm(x, prefix + "post_attention_layernorm.weight"), prefix + "mlp.", n));
+  }
+  return product(norm(x, "model.norm.weight"), tied_ ? embedding : weight("lm_head.weight"), hidden_);
+}
+
+}  // namespace fern
