@@ -30,10 +30,24 @@ void for_each_character(std::string_view text, const Visit& visit) {
 
 bool is_letter_or_mark(UChar32 c) { return (U_GET_GC_MASK(c) & (U_GC_L_MASK | U_GC_M_MASK)) != 0; }
 
-// Scripts in use for a language beside CLDR's likely one.
+// Scripts that catalogues write a language in, beside CLDR's likely one.
 std::vector<UScriptCode> other_scripts(const std::string& language) {
   static const std::map<std::string, std::vector<UScriptCode>, std::less<>> table = {
+      {"arc", {USCRIPT_SYRIAC}},
+      {"brh", {USCRIPT_LATIN}},
+      {"grc", {USCRIPT_GREEK}},
+      {"hak", {USCRIPT_LATIN}},
       {"iu", {USCRIPT_LATIN}},
+      {"kaa", {USCRIPT_LATIN}},
+      {"lad", {USCRIPT_LATIN}},
+      {"mni", {USCRIPT_MEITEI_MAYEK}},
+      {"nan", {USCRIPT_LATIN}},
+      {"rif", {USCRIPT_LATIN}},
+      {"ryu", {USCRIPT_HAN, USCRIPT_HIRAGANA}},
+      {"shi", {USCRIPT_LATIN}},
+      {"syl", {USCRIPT_SYLOTI_NAGRI}},
+      {"tzm", {USCRIPT_TIFINAGH}},
+      {"wal", {USCRIPT_LATIN}},
   };
   const auto found = table.find(language);
   return found == table.end() ? std::vector<UScriptCode>{} : found->second;

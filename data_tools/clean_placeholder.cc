@@ -14,7 +14,7 @@ bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0;
 bool is_upper(char c) { return std::isupper(static_cast<unsigned char>(c)) != 0; }
 bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 bool is_format(char c) {
-  return is_name(c) || std::string_view(".:,!<>=^+-# ").find(c) != std::string_view::npos;
+  return is_name(c) || std::string_view(".:,!<>=^+-#").find(c) != std::string_view::npos;
 }
 
 // Reads from the front of what is left of a text.
@@ -39,7 +39,7 @@ class Scanner {
     const size_t end = while_true(open + 1, is_format);
     if (at(end) != close || end - open > kLongestName) return 0;
     if (end == open + 1) return may_be_empty ? end + 1 : 0;
-    return is_name(at(open + 1)) && at(end - 1) != ' ' ? end + 1 : 0;
+    return is_name(at(open + 1)) ? end + 1 : 0;
   }
 
  private:

@@ -113,8 +113,9 @@ std::string strip_inner_links(std::string_view text) {
     if (close == std::string_view::npos) break;
     result += text.substr(0, open);
     std::string_view inside = text.substr(open + 2, close - open - 2);
-    if (!is_picture(inside)) {
-      const size_t bar = inside.rfind('|');
+    const size_t bar = inside.rfind('|');
+    const bool thumbnail = bar != std::string_view::npos && inside.substr(bar + 1) == "thumb";
+    if (!is_picture(inside) && !thumbnail) {
       if (bar != std::string_view::npos && bar + 1 < inside.size()) inside.remove_prefix(bar + 1);
       while (inside.starts_with(':')) inside.remove_prefix(1);
       result += inside;

@@ -10,7 +10,8 @@ namespace fern {
 // Plain text of a message:
 //   {{PLURAL:$1|a|b}}  the last form, which is the plural in every language ("0=none" forms are skipped)
 //   {{GENDER:$1|a|b}}  the first form
-//   [[page|label]]     the label; [[page]] the page; [[File:...]] nothing; [http://... label] the label
+//   [[page|label]]     the label; [[page]] the page; [[File:...]] and thumbnails nothing; [http://... label]
+//   the label
 //   '''bold''' ''italic'' == heading ==  __NOTOC__   the words; list markers at line starts go
 // Nothing when it holds what has no plain text: any other template, {{GRAMMAR}} (inflects a name), tables,
 // signatures, language converter rules, code, brackets that do not match. HTML stays: clean_markup.h.

@@ -10,9 +10,9 @@
 namespace fern {
 
 struct CollectOptions {
-  std::vector<std::string> sources;    // collect_source.h
-  std::filesystem::path out;           // folder of the collection; the one above it must allow writing
-  std::vector<std::string> languages;  // only these; empty: all
+  std::vector<std::string> sources = {};    // collect_source.h
+  std::filesystem::path out = {};           // folder of the collection; the one above it must allow writing
+  std::vector<std::string> languages = {};  // only these; empty: all
   int64_t max_per_language = 0;     // segments; 0: all. Which ones stay depends on the English (or the text)
                                     // alone, so that languages keep the same messages
   int threads = 0;                  // 0: one a core

@@ -93,7 +93,7 @@ int64_t count_languages(const ordered_json& manifest) {
 std::string describe(const ordered_json& manifest) {
   std::string text = fmt::format(
       "{} segments, {} characters, {} languages\n", with_separators(manifest.at("segments").get<int64_t>()),
-      with_separators(manifest.at("characters").get<int64_t>()), manifest.at("languages").size());
+      with_separators(manifest.at("characters").get<int64_t>()), count_languages(manifest));
   text += describe_sources(manifest) + "licences:\n";
   for (const auto& [licence, packages] : manifest.at("licences").items())
     text += fmt::format("  {}: {}\n", licence, shortened(packages.get<std::vector<std::string>>()));
