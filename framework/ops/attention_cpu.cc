@@ -1,47 +1,145 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "framework/ops/attention.h"
+#include "framework/ops/attention_tiles.h"
 #include "framework/ops/checks.h"
+#include "framework/ops/exp.h"
+#include "framework/ops/scratch.h"
 
 namespace fern {
 
 namespace {
 
-template <typename T>
-T dot(const T* a, const T* b, int64_t size) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < size; ++i) sum += a[i] * b[i];
-  return sum;
-}
+// Queries in a tile: many, so that copying and transposing a tile of keys is paid for by more of them.
+constexpr int64_t kTileQueries = 256;
 
+// One tile of queries of one head, with what has been summed over the tiles of keys so far.
 template <typename T>
-void add_scaled(T* y, T scale, const T* x, int64_t size) {
+struct QueryTile {
+  QueryTile(int64_t rows, int64_t head_size)
+      : rows(rows), head_size(head_size), stride(rounded_up(head_size, kColumnStep<T>)) {
+    const int64_t o_size = kTileQueries * stride, keys_size = head_size * kTileKeys,
+                  values_size = kTileKeys * stride;
+    q = thread_scratch<T>(2 * o_size + keys_size + values_size + kRowBlock * kTileKeys + 2 * kTileQueries);
+    o = q + o_size;
+    keys_across = o + o_size;
+    values = keys_across + keys_size;
+    score = values + values_size;
+    max = score + kRowBlock * kTileKeys;
+    sum = max + kTileQueries;
+    std::fill_n(o, o_size, T(0));
+    std::fill_n(max, kTileQueries, -std::numeric_limits<T>::infinity());
+    std::fill_n(sum, kTileQueries, T(0));
+  }
+
+  int64_t rows, head_size, stride;
+  T *q, *o;        // [rows, stride]; q is scaled, o not yet divided by sum
+  T* keys_across;  // [head_size, kTileKeys]
+  T* values;       // [kTileKeys, stride]
+  T* score;        // [kRowBlock, kTileKeys]
+  T *max, *sum;    // of each row's scores and their exponentials
+};
+
+// Turns a row of scores into exp(score - max), moving the row's sums to the new maximum.
+template <typename T>
+void soften_row(QueryTile<T>& tile, int64_t row, T* score, Range visible, Range written) {
+  if (visible.empty()) return fill_hidden(score, visible, written, T(0));
+  T max = tile.max[row], sum = 0;
+#pragma omp simd reduction(max : max)
+  for (int64_t s = visible.begin; s < visible.end; ++s) max = std::max(max, score[s]);
 #pragma omp simd
-  for (int64_t i = 0; i < size; ++i) y[i] += scale * x[i];
+  for (int64_t s = written.begin; s < written.end; ++s) score[s] = fast_exp(score[s] - max);
+  fill_hidden(score, visible, written, T(0));
+#pragma omp simd reduction(+ : sum)
+  for (int64_t s = written.begin; s < written.end; ++s) sum += score[s];
+  if (max != tile.max[row]) {
+    const T shrink = fast_exp(tile.max[row] - max);
+    T* o = tile.o + row * tile.stride;
+#pragma omp simd
+    for (int64_t k = 0; k < tile.stride; ++k) o[k] *= shrink;
+    tile.sum[row] *= shrink;
+    tile.max[row] = max;
+  }
+  tile.sum[row] += sum;
 }
 
-// One query over keys and values whose rows are `stride` apart. Returns the log-sum-exp; `score` is scratch.
+// Adds a tile of keys and values to every query that sees some of it.
 template <typename T>
-T attend(T* o, T* score, const T* q, const T* keys, const T* values, int64_t length, int64_t stride,
-         int64_t head_size) {
+void attend_tile(QueryTile<T>& tile, const int32_t* start, int64_t query, int64_t key, int64_t keys) {
+  for (int64_t row = 0; row < tile.rows; row += kRowBlock) {
+    const int64_t rows = std::min(kRowBlock, tile.rows - row), first = query + row;
+    const Range seen = visible_keys(start, first, first + rows - 1, key, keys), written = widened<T>(seen);
+    if (seen.empty()) continue;
+    product_of_rows<T, false>(
+        {tile.score + written.begin, kTileKeys}, {tile.q + row * tile.stride, tile.stride, 1},
+        {tile.keys_across + written.begin, kTileKeys}, written.end - written.begin, tile.head_size);
+    for (int64_t r = 0; r < rows; ++r)
+      soften_row(tile, row + r, tile.score + r * kTileKeys, visible_keys(start, first + r, key, keys),
+                 written);
+    product_of_rows<T, true>(
+        {tile.o + row * tile.stride, tile.stride}, {tile.score + seen.begin, kTileKeys, 1},
+        {tile.values + seen.begin * tile.stride, tile.stride}, tile.stride, seen.end - seen.begin);
+  }
+}
+
+template <typename T>
+struct Forward {
+  T *o, *lse;
+  const T* qkv;
+  const int32_t* start;
+  int64_t tokens, row_size;
+  HeadLayout layout;
+
+  void run(int64_t head, int64_t query) const {
+    const int64_t head_size = layout.head_size, rows = std::min(kTileQueries, tokens - query);
+    const int64_t kv_head = head / layout.group();
+    QueryTile<T> tile(rows, head_size);
+    copy_rows<T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
+                 head_size, 1 / std::sqrt(static_cast<T>(head_size)));
+    for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
+      const int64_t keys = std::min(kTileKeys, query + rows - key);
+      const T* row = qkv + key * row_size;
+      transpose<T>({tile.keys_across, kTileKeys}, {row + layout.key(kv_head), row_size}, keys, head_size);
+      copy_rows<T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys, head_size);
+      attend_tile(tile, start, query, key, keys);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t t = query + r;
+      copy_rows<T>({o + (t * layout.heads + head) * head_size, head_size},
+                   {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
+      lse[head * tokens + t] = tile.max[r] + std::log(tile.sum[r]);
+    }
+  }
+};
+
+// One query over keys and values whose rows are `stride` apart; `score` is scratch.
+template <typename T>
+void attend(T* o, T* score, const T* q, const T* keys, const T* values, int64_t length, int64_t stride,
+            int64_t head_size) {
   const T scale = 1 / std::sqrt(static_cast<T>(head_size));
   T max = -std::numeric_limits<T>::infinity(), sum = 0;
   for (int64_t s = 0; s < length; ++s) {
-    score[s] = scale * dot(q, keys + s * stride, head_size);
+    const T* key = keys + s * stride;
+    T product = 0;
+#pragma omp simd reduction(+ : product)
+    for (int64_t k = 0; k < head_size; ++k) product += q[k] * key[k];
+    score[s] = scale * product;
     max = std::max(max, score[s]);
   }
 #pragma omp simd reduction(+ : sum)
   for (int64_t s = 0; s < length; ++s) {
-    score[s] = std::exp(score[s] - max);
+    score[s] = fast_exp(score[s] - max);
     sum += score[s];
   }
   std::fill_n(o, head_size, T(0));
-  for (int64_t s = 0; s < length; ++s) add_scaled(o, score[s] / sum, values + s * stride, head_size);
-  return max + std::log(sum);
+  for (int64_t s = 0; s < length; ++s) {
+    const T weight = score[s] / sum;
+    const T* value = values + s * stride;
+#pragma omp simd
+    for (int64_t k = 0; k < head_size; ++k) o[k] += weight * value[k];
+  }
 }
 
 }  // namespace
@@ -53,69 +151,15 @@ void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const T
   expect_rank(op, "qkv", qkv_TE, 2);
   const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1);
   const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
-  const int64_t head_size = layout.head_size, o_size = heads * head_size;
-  expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, o_size});
+  expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
   expect_tensor(op, "lse", lse_HT, qkv_TE.dtype(), {heads, tokens});
   expect_document_starts(op, document_start_T, tokens);
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
-    T *o = o_TM.as<T>(), *lse = lse_HT.as<T>();
-    const T* qkv = qkv_TE.as<T>();
-    const int32_t* start = document_start_T.as<int32_t>();
-#pragma omp parallel
-    {
-      std::vector<T> score(static_cast<size_t>(tokens));
-#pragma omp for collapse(2) schedule(dynamic, 16)
-      for (int64_t head = 0; head < heads; ++head)
-        for (int64_t t = 0; t < tokens; ++t) {
-          const int64_t kv_head = head / layout.group();
-          const T* document = qkv + start[t] * row_size;
-          lse[head * tokens + t] =
-              attend(o + t * o_size + head * head_size, score.data(), qkv + t * row_size + layout.query(head),
-                     document + layout.key(kv_head), document + layout.value(kv_head), t - start[t] + 1,
-                     row_size, head_size);
-        }
-    }
-  });
-}
-
-void attention_backward(Tensor dqkv_TE, Tensor delta_HT, const Tensor& do_TM, const Tensor& o_TM,
-                        const Tensor& lse_HT, const Tensor& qkv_TE, const Tensor& document_start_T,
-                        int64_t heads, int64_t kv_heads, Stream& stream) {
-  constexpr std::string_view op = "attention_backward";
-  expect_on_cpu(op, stream, {dqkv_TE, delta_HT, do_TM, o_TM, lse_HT, qkv_TE, document_start_T});
-  expect_rank(op, "qkv", qkv_TE, 2);
-  const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1);
-  const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
-  const int64_t head_size = layout.head_size, o_size = heads * head_size;
-  expect_tensor(op, "dqkv", dqkv_TE, qkv_TE.dtype(), {tokens, row_size});
-  expect_tensor(op, "delta", delta_HT, qkv_TE.dtype(), {heads, tokens});
-  expect_tensor(op, "do", do_TM, qkv_TE.dtype(), {tokens, o_size});
-  expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, o_size});
-  expect_tensor(op, "lse", lse_HT, qkv_TE.dtype(), {heads, tokens});
-  expect_document_starts(op, document_start_T, tokens);
-  with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
-    T *dqkv = dqkv_TE.as<T>(), *delta = delta_HT.as<T>();
-    const T *d_o = do_TM.as<T>(), *o = o_TM.as<T>(), *lse = lse_HT.as<T>(), *qkv = qkv_TE.as<T>();
-    const int32_t* start = document_start_T.as<int32_t>();
-    const T scale = 1 / std::sqrt(static_cast<T>(head_size));
-    std::fill_n(dqkv, tokens * row_size, T(0));
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head)
-      for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head)
-        for (int64_t t = 0; t < tokens; ++t) {
-          const int64_t query = t * row_size + layout.query(head), out = t * o_size + head * head_size;
-          const T row_delta = dot(d_o + out, o + out, head_size);
-          delta[head * tokens + t] = row_delta;
-          for (int64_t s = start[t]; s <= t; ++s) {
-            const int64_t key = s * row_size + layout.key(kv_head),
-                          value = s * row_size + layout.value(kv_head);
-            const T p = std::exp(scale * dot(qkv + query, qkv + key, head_size) - lse[head * tokens + t]);
-            const T ds = scale * p * (dot(d_o + out, qkv + value, head_size) - row_delta);
-            add_scaled(dqkv + value, p, d_o + out, head_size);
-            add_scaled(dqkv + key, ds, qkv + query, head_size);
-            add_scaled(dqkv + query, ds, qkv + key, head_size);
-          }
-        }
+    const Forward<T> forward = {o_TM.as<T>(), lse_HT.as<T>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(),
+                                tokens,       row_size,       layout};
+#pragma omp parallel for collapse(2) schedule(dynamic) if (tokens * row_size >= kParallelElements)
+    for (int64_t head = 0; head < heads; ++head)
+      for (int64_t query = 0; query < tokens; query += kTileQueries) forward.run(head, query);
   });
 }
 
@@ -137,15 +181,11 @@ void attention_decode(Tensor o_M, const Tensor& q_M, const Tensor& keys_CN, cons
   with_float_type(op, q_M.dtype(), [&]<typename T>() {
     T* o = o_M.as<T>();
     const T *q = q_M.as<T>(), *keys = keys_CN.as<T>(), *values = values_CN.as<T>();
-#pragma omp parallel
-    {
-      std::vector<T> score(static_cast<size_t>(length));
-#pragma omp for
-      for (int64_t head = 0; head < heads; ++head) {
-        const int64_t column = head / (heads / kv_heads) * head_size;
-        attend(o + head * head_size, score.data(), q + head * head_size, keys + column, values + column,
-               length, kv_size, head_size);
-      }
+#pragma omp parallel for if (length * kv_size >= kParallelElements)
+    for (int64_t head = 0; head < heads; ++head) {
+      const int64_t column = head / (heads / kv_heads) * head_size;
+      attend(o + head * head_size, thread_scratch<T>(length), q + head * head_size, keys + column,
+             values + column, length, kv_size, head_size);
     }
   });
 }

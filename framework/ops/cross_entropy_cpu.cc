@@ -4,6 +4,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/cross_entropy.h"
+#include "framework/ops/exp.h"
 
 namespace fern {
 
@@ -41,7 +42,7 @@ double exp_sum(const T* row, T max, int64_t vocabulary) {
     const int64_t end = std::min(vocabulary, begin + kSumBlock);
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t v = begin; v < end; ++v) sum += std::exp(row[v] - max);
+    for (int64_t v = begin; v < end; ++v) sum += fast_exp(row[v] - max);
     total += static_cast<double>(sum);
   }
   return total;
@@ -56,7 +57,7 @@ double exp_in_place(T* row, T max, int64_t vocabulary) {
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t v = begin; v < end; ++v) {
-      row[v] = std::exp(row[v] - max);
+      row[v] = fast_exp(row[v] - max);
       sum += row[v];
     }
     total += static_cast<double>(sum);

@@ -1,6 +1,5 @@
-#include <cmath>
-
 #include "framework/ops/checks.h"
+#include "framework/ops/exp.h"
 #include "framework/ops/swiglu.h"
 
 namespace fern {
@@ -17,14 +16,14 @@ void check(std::string_view op, const Stream& stream, const Tensor& h_TF, std::s
 template <typename T>
 void forward_row(T* h, const T* gate, const T* up, int64_t ffn) {
 #pragma omp simd
-  for (int64_t f = 0; f < ffn; ++f) h[f] = gate[f] / (1 + std::exp(-gate[f])) * up[f];
+  for (int64_t f = 0; f < ffn; ++f) h[f] = gate[f] / (1 + fast_exp(-gate[f])) * up[f];
 }
 
 template <typename T>
 void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, int64_t ffn) {
 #pragma omp simd
   for (int64_t f = 0; f < ffn; ++f) {
-    const T sigmoid = 1 / (1 + std::exp(-gate[f]));
+    const T sigmoid = 1 / (1 + fast_exp(-gate[f]));
     const T silu = gate[f] * sigmoid;
     const T dsilu = sigmoid + silu * (1 - sigmoid);
     dgate[f] = dh[f] * up[f] * dsilu;

@@ -1,0 +1,196 @@
+#include <algorithm>
+#include <cmath>
+
+#include "framework/ops/attention.h"
+#include "framework/ops/attention_tiles.h"
+#include "framework/ops/checks.h"
+#include "framework/ops/exp.h"
+#include "framework/ops/scratch.h"
+
+namespace fern {
+
+namespace {
+
+constexpr int64_t kTileQueries = 64;
+// A task is a key head and the documents that begin within so many tokens: nothing it writes is another's, so
+// every sum has one order.
+constexpr int64_t kSpanTokens = 256;
+
+// Working memory of one tile of queries against one tile of keys. `across` means transposed.
+template <typename T>
+struct Tiles {
+  explicit Tiles(int64_t head_size) : stride(rounded_up(head_size, kColumnStep<T>)) {
+    const int64_t tall = kTileKeys * stride, across = head_size * kTileKeys,
+                  square = kTileQueries * kTileKeys;
+    static_assert(kTileQueries == kTileKeys);
+    T* next = thread_scratch<T>(5 * tall + 2 * across + 2 * square + kRowBlock * stride);
+    for (T** block : {&keys, &q, &d_o, &dkeys, &dvalues}) *block = next, next += tall;
+    for (T** block : {&keys_across, &values_across}) *block = next, next += across;
+    for (T** block : {&p, &ds}) *block = next, next += square;
+    dq = next;
+  }
+
+  int64_t stride;
+  T *keys, *q, *d_o, *dkeys, *dvalues;  // [kTile..., stride]; q is scaled
+  T *keys_across, *values_across;       // [head_size, kTileKeys]
+  T *p, *ds;                            // [kTileQueries, kTileKeys]
+  T* dq;                                // [kRowBlock, stride]
+};
+
+template <typename T>
+struct Backward {
+  T *dqkv, *delta;
+  const T *d_o, *o, *lse, *qkv;
+  const int32_t* start;
+  int64_t tokens, row_size;
+  HeadLayout layout;
+
+  T scale() const { return 1 / std::sqrt(static_cast<T>(layout.head_size)); }
+  int64_t o_index(int64_t t, int64_t head) const { return (t * layout.heads + head) * layout.head_size; }
+
+  // The first document that begins at `t` or later.
+  int64_t document_at_or_after(int64_t t) const {
+    while (t < tokens && start[t] != t) ++t;
+    return std::min(t, tokens);
+  }
+
+  // Clears the gradient of the queries and sets delta, the sum of do * o.
+  void prepare(int64_t head, Range span) const {
+    for (int64_t t = span.begin; t < span.end; ++t) {
+      std::fill_n(dqkv + t * row_size + layout.query(head), layout.head_size, T(0));
+      const T *d_row = d_o + o_index(t, head), *o_row = o + o_index(t, head);
+      T sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t k = 0; k < layout.head_size; ++k) sum += d_row[k] * o_row[k];
+      delta[head * tokens + t] = sum;
+    }
+  }
+
+  // One row of scores and of do * v becomes p and ds.
+  void differentiate_row(T* p, T* ds, int64_t head, int64_t t, Range visible, Range written) const {
+    const T row_lse = lse[head * tokens + t], row_delta = delta[head * tokens + t];
+#pragma omp simd
+    for (int64_t s = written.begin; s < written.end; ++s) {
+      p[s] = fast_exp(p[s] - row_lse);
+      ds[s] = p[s] * (ds[s] - row_delta);
+    }
+    fill_hidden(p, visible, written, T(0));
+    fill_hidden(ds, visible, written, T(0));
+  }
+
+  // p, ds and dq of a tile of `rows` queries.
+  void differentiate_queries(Tiles<T>& tiles, int64_t head, int64_t query, int64_t rows, int64_t key,
+                             int64_t keys) const {
+    for (int64_t row = 0; row < rows; row += kRowBlock) {
+      const int64_t block_rows = std::min(kRowBlock, rows - row), first = query + row;
+      const Range seen = visible_keys(start, first, first + block_rows - 1, key, keys),
+                  written = widened<T>(seen);
+      if (seen.empty()) continue;
+      T *p = tiles.p + row * kTileKeys, *ds = tiles.ds + row * kTileKeys;
+      const int64_t columns = written.end - written.begin;
+      product_of_rows<T, false>({p + written.begin, kTileKeys},
+                                {tiles.q + row * tiles.stride, tiles.stride, 1},
+                                {tiles.keys_across + written.begin, kTileKeys}, columns, layout.head_size);
+      product_of_rows<T, false>({ds + written.begin, kTileKeys},
+                                {tiles.d_o + row * tiles.stride, tiles.stride, 1},
+                                {tiles.values_across + written.begin, kTileKeys}, columns, layout.head_size);
+      for (int64_t r = 0; r < block_rows; ++r)
+        differentiate_row(p + r * kTileKeys, ds + r * kTileKeys, head, first + r,
+                          visible_keys(start, first + r, key, keys), written);
+      product_of_rows<T, false>({tiles.dq, tiles.stride}, {ds + seen.begin, kTileKeys, 1},
+                                {tiles.keys + seen.begin * tiles.stride, tiles.stride}, tiles.stride,
+                                seen.end - seen.begin);
+      for (int64_t r = 0; r < block_rows; ++r) {
+        T* dq = dqkv + (first + r) * row_size + layout.query(head);
+#pragma omp simd
+        for (int64_t k = 0; k < layout.head_size; ++k) dq[k] += scale() * tiles.dq[r * tiles.stride + k];
+      }
+    }
+  }
+
+  // Adds a tile of queries to the gradients of the keys and values they see.
+  void add_to_keys(Tiles<T>& tiles, int64_t query, int64_t rows, int64_t key, int64_t keys) const {
+    int64_t end = 0;
+    for (int64_t column = 0; column < keys; column += kRowBlock) {
+      const int64_t begin = std::max<int64_t>(0, key + column - query);
+      while (end < rows && start[query + end] < key + column + kRowBlock) ++end;
+      if (end <= begin) continue;
+      const int64_t first = begin * kTileKeys + column;
+      product_of_rows<T, true>({tiles.dvalues + column * tiles.stride, tiles.stride},
+                               {tiles.p + first, 1, kTileKeys},
+                               {tiles.d_o + begin * tiles.stride, tiles.stride}, tiles.stride, end - begin);
+      product_of_rows<T, true>({tiles.dkeys + column * tiles.stride, tiles.stride},
+                               {tiles.ds + first, 1, kTileKeys},
+                               {tiles.q + begin * tiles.stride, tiles.stride}, tiles.stride, end - begin);
+    }
+  }
+
+  // All that one tile of keys takes part in. Both kinds of tile begin at multiples of 64 from the span's
+  // begin.
+  void run_keys(Tiles<T>& tiles, int64_t kv_head, int64_t key, Range span) const {
+    const int64_t keys = std::min(kTileKeys, span.end - key), head_size = layout.head_size;
+    const T* row = qkv + key * row_size;
+    copy_rows<T>({tiles.keys, tiles.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
+    transpose<T>({tiles.keys_across, kTileKeys}, {row + layout.key(kv_head), row_size}, keys, head_size);
+    transpose<T>({tiles.values_across, kTileKeys}, {row + layout.value(kv_head), row_size}, keys, head_size);
+    std::fill_n(tiles.dkeys, kTileKeys * tiles.stride, T(0));
+    std::fill_n(tiles.dvalues, kTileKeys * tiles.stride, T(0));
+    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head)
+      for (int64_t query = key; query < span.end && start[query] < key + keys; query += kTileQueries) {
+        const int64_t rows = std::min(kTileQueries, span.end - query);
+        copy_rows<T>({tiles.q, tiles.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
+                     head_size, scale());
+        copy_rows<T>({tiles.d_o, tiles.stride}, {d_o + o_index(query, head), layout.heads * head_size}, rows,
+                     head_size);
+        differentiate_queries(tiles, head, query, rows, key, keys);
+        add_to_keys(tiles, query, rows, key, keys);
+      }
+    T* d_row = dqkv + key * row_size;
+    copy_rows<T>({d_row + layout.key(kv_head), row_size}, {tiles.dkeys, tiles.stride}, keys, head_size);
+    copy_rows<T>({d_row + layout.value(kv_head), row_size}, {tiles.dvalues, tiles.stride}, keys, head_size);
+  }
+
+  void run(int64_t kv_head, int64_t token) const {
+    const Range span = {document_at_or_after(token), document_at_or_after(token + kSpanTokens)};
+    if (span.empty()) return;
+    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head)
+      prepare(head, span);
+    Tiles<T> tiles(layout.head_size);
+    for (int64_t key = span.begin; key < span.end; key += kTileKeys) run_keys(tiles, kv_head, key, span);
+  }
+};
+
+}  // namespace
+
+void attention_backward(Tensor dqkv_TE, Tensor delta_HT, const Tensor& do_TM, const Tensor& o_TM,
+                        const Tensor& lse_HT, const Tensor& qkv_TE, const Tensor& document_start_T,
+                        int64_t heads, int64_t kv_heads, Stream& stream) {
+  constexpr std::string_view op = "attention_backward";
+  expect_on_cpu(op, stream, {dqkv_TE, delta_HT, do_TM, o_TM, lse_HT, qkv_TE, document_start_T});
+  expect_rank(op, "qkv", qkv_TE, 2);
+  const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1);
+  const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
+  expect_tensor(op, "dqkv", dqkv_TE, qkv_TE.dtype(), {tokens, row_size});
+  expect_tensor(op, "delta", delta_HT, qkv_TE.dtype(), {heads, tokens});
+  expect_tensor(op, "do", do_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
+  expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
+  expect_tensor(op, "lse", lse_HT, qkv_TE.dtype(), {heads, tokens});
+  expect_document_starts(op, document_start_T, tokens);
+  with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
+    const Backward<T> backward = {dqkv_TE.as<T>(),
+                                  delta_HT.as<T>(),
+                                  do_TM.as<T>(),
+                                  o_TM.as<T>(),
+                                  lse_HT.as<T>(),
+                                  qkv_TE.as<T>(),
+                                  document_start_T.as<int32_t>(),
+                                  tokens,
+                                  row_size,
+                                  layout};
+#pragma omp parallel for collapse(2) schedule(dynamic) if (tokens * row_size >= kParallelElements)
+    for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head)
+      for (int64_t token = 0; token < tokens; token += kSpanTokens) backward.run(kv_head, token);
+  });
+}
+
+}  // namespace fern
