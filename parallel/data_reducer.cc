@@ -16,10 +16,9 @@ std::span<T> part(std::span<T> whole, Slice slice) {
 
 }  // namespace
 
-DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, bool sliced,
-                         Communicator& communicator, Arena& arena)
+DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
+                         Arena& arena)
     : plan_(std::move(plan)),
-      sliced_(sliced),
       communicator_(communicator),
       sum_(parameters.gradients(), plan_.rank * plan_.share(), (plan_.rank + 1) * plan_.share(), plan_.shards,
            arena),
@@ -71,17 +70,15 @@ void DataReducer::finish() {
     if (i + 1 < plan_.pieces) start_piece(i + 1);
     finish_piece(i);
   }
-  if (!sliced_) communicator_.all_gather(gradients_.values<float>(), counts_);
+  if (!plan_.sliced) communicator_.all_gather(gradients_.values<float>(), counts_);
 }
 
-Slice DataReducer::slice() const { return sliced_ ? plan_.slice() : Slice{0, gradients_.elements()}; }
-
 void DataReducer::gather_values() {
-  if (sliced_) communicator_.all_gather(values_.values<float>(), counts_);
+  if (plan_.sliced) communicator_.all_gather(values_.values<float>(), counts_);
 }
 
 void DataReducer::gather_slices(std::span<float> whole, std::span<const float> slice) {
-  if (sliced_)
+  if (plan_.sliced)
     communicator_.gather(whole, slice, counts_);
   else if (is_writer())
     std::ranges::copy(slice, whole.begin());

@@ -18,17 +18,16 @@ namespace fern {
 
 class DataReducer final : public GradReducer {
  public:
-  // With `sliced`, a rank holds only its slice after finish() (ZeRO-1). Takes its buffers from `arena`, which
-  // may be measuring. REQUIRES: as parallelize(); the plan is of this rank.
-  DataReducer(const Parameters& parameters, ReductionPlan plan, bool sliced, Communicator& communicator,
-              Arena& arena);
+  // Takes its buffers from `arena`, which may be measuring. REQUIRES: as parallelize(); the plan is of this
+  // rank.
+  DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator, Arena& arena);
   void add(const Parameter&) override {}
   int64_t first_shard() const override { return sum_.first(); }
   int64_t last_shard() const override { return sum_.last(); }
   void begin_shard() override { sum_.begin_shard(); }
   void end_shard() override { sum_.end_shard(); }
   void finish() override;
-  Slice slice() const override;
+  Slice slice() const override { return plan_.kept(); }
   Slice counted() const override { return plan_.slice(); }
   void gather_values() override;
   void gather_slices(std::span<float> whole, std::span<const float> slice) override;
@@ -39,7 +38,6 @@ class DataReducer final : public GradReducer {
   void finish_piece(int64_t i);
 
   ReductionPlan plan_;
-  bool sliced_;
   Communicator& communicator_;
   ShardSum sum_;
   Tensor values_, gradients_;

@@ -11,7 +11,8 @@ namespace fern {
 namespace {
 
 ReductionPlan plan_of(const Parameters& parameters, const Mesh& mesh, int64_t shards, int rank) {
-  return plan_reduction(parameters.gradients().elements(), shards, rank, static_cast<int>(mesh.data));
+  return plan_reduction(parameters.gradients().elements(), shards, rank, static_cast<int>(mesh.data),
+                        mesh.zero);
 }
 
 }  // namespace
@@ -21,10 +22,10 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
   if (mesh.data == 1)
     return {std::make_unique<SoloReducer>(parameters, reduction_shards, arena),
             std::make_unique<SoloScalars>()};
-  return {std::make_unique<DataReducer>(parameters,
-                                        plan_of(parameters, mesh, reduction_shards, communicator.rank()),
-                                        mesh.zero > 0, communicator, arena),
-          std::make_unique<RankScalars>(communicator)};
+  return {
+      std::make_unique<DataReducer>(
+          parameters, plan_of(parameters, mesh, reduction_shards, communicator.rank()), communicator, arena),
+      std::make_unique<RankScalars>(communicator)};
 }
 
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards) {
@@ -35,10 +36,16 @@ size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t red
     if (mesh.data == 1)
       SoloReducer(parameters, reduction_shards, measure);
     else
-      DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), mesh.zero > 0, *nobody,
-                  measure);
+      DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, measure);
     most = std::max(most, measure.used_bytes());
   }
+  return most;
+}
+
+int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {
+  int64_t most = 0;
+  for (int rank = 0; rank < mesh.data; ++rank)
+    most = std::max(most, plan_of(parameters, mesh, mesh.data, rank).kept().elements());
   return most;
 }
 

@@ -35,5 +35,7 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
 // The most that parallelize() takes from the arena on any rank. `parameters` may be measuring; needs no
 // other rank.
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards);
+// The most elements whose optimizer state one rank keeps.
+int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh);
 
 }  // namespace fern

@@ -28,12 +28,13 @@ int64_t ReductionPlan::foreign_nodes() const {
   return static_cast<int64_t>(count - nodes[static_cast<size_t>(rank)].size());
 }
 
-ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks) {
+ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero) {
   ReductionPlan plan;
   plan.rank = rank;
   plan.ranks = ranks;
   plan.shards = shards;
   const int64_t chunks = elements / kParameterChunk;
+  plan.sliced = zero > 0 && chunks >= ranks;
   std::vector<TreeNode> all;
   for (int64_t r = 0; r < ranks; ++r) {
     plan.slices.push_back({chunks * r / ranks * kParameterChunk, chunks * (r + 1) / ranks * kParameterChunk});

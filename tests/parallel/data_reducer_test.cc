@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -27,7 +28,7 @@ struct Replica {
       : memory("test", 32 * 6 * kParameterChunk * sizeof(float)) {
     parameters.add("weight", {kElements}, ParameterKind::kMatrix, 0.0);
     parameters.allocate(memory, DType::kF32);
-    const Mesh mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
+    mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
     reducers = parallelize(parameters, mesh, shards, communicator, memory);
   }
 
@@ -56,6 +57,7 @@ struct Replica {
   std::span<float> values() { return parameters.values().values<float>(); }
 
   Arena memory;
+  Mesh mesh;
   Parameters parameters;
   Reducers reducers;
 };
@@ -149,7 +151,7 @@ TEST(DataReducer, OneRankWrites) {
 // More than a piece for each rank, so that two are in flight, and a part of one at the end.
 TEST(DataReducer, LongSlicesGoInPieces) {
   const int64_t shards = world().size();
-  const ReductionPlan plan = plan_reduction(int64_t{1} << 28, shards, 0, world().size());
+  const ReductionPlan plan = plan_reduction(int64_t{1} << 28, shards, 0, world().size(), 0);
   const int64_t elements = (5 * plan.piece / 2) * world().size() + kParameterChunk;
   Arena memory("test", static_cast<size_t>(16 * elements) * sizeof(float));
   Parameters parameters;
@@ -185,6 +187,17 @@ TEST(ReducerBytes, AreWhatTheReducersTake) {
     EXPECT_EQ(static_cast<double>(reducer_bytes(parameters, mesh, shards)),
               *std::max_element(taken.begin(), taken.end()));
   }
+}
+
+TEST(OptimizerElements, AreThoseOfTheLongestSlice) {
+  for_each_layout([](Replica& replica, Replica&) {
+    std::vector<double> kept(static_cast<size_t>(world().size()));
+    kept[static_cast<size_t>(world().rank())] =
+        static_cast<double>(replica.reducers.gradients->slice().elements());
+    replica.reducers.scalars->sum(kept);
+    EXPECT_EQ(static_cast<double>(optimizer_elements(replica.parameters, replica.mesh)),
+              *std::max_element(kept.begin(), kept.end()));
+  });
 }
 
 TEST(RankScalars, SumIsExactWhereOneRankSpeaks) {
