@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -17,7 +18,7 @@ namespace fern {
 namespace {
 
 std::filesystem::path temporary(const std::string& name) {
-  return std::filesystem::path(testing::TempDir()) / ("hdf5_file_test_" + name);
+  return std::filesystem::path(testing::TempDir()) / fmt::format("hdf5_file_test_{}_{}", getpid(), name);
 }
 
 std::string error_of(const std::function<void()>& body) {

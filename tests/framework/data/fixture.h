@@ -2,11 +2,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "framework/core/error.h"
@@ -15,9 +17,26 @@
 
 namespace fern::testing_data {
 
+// A folder of this process's own, so that the same tests can run twice at once; removed by the process that
+// made it, not by those that death tests fork.
+class ProcessFolder {
+ public:
+  ProcessFolder() : path_(std::filesystem::path(testing::TempDir()) / fmt::format("fern_data_{}", owner_)) {}
+  ~ProcessFolder() {
+    std::error_code ignored;
+    if (getpid() == owner_) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  pid_t owner_ = getpid();
+  std::filesystem::path path_;
+};
+
 // An empty folder of this name.
 inline std::filesystem::path fresh_folder(const std::string& name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / ("fern_data_" + name);
+  static const ProcessFolder parent;
+  const auto folder = parent.path() / name;
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;
