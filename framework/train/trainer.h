@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
 #include "framework/train/reducers.h"
+#include "framework/train/step_sums.h"
 
 namespace fern {
 
@@ -32,7 +35,8 @@ struct StepMetrics {
   int64_t step = 0;  // from 1: steps done
   double loss = 0, grad_norm = 0, learning_rate = 0;
   int64_t tokens = 0, loss_tokens = 0;
-  double step_s = 0;
+  double step_s = 0;  // wall-clock of the step on this process, and its parts:
+  double data_s = 0, forward_backward_s = 0, reduce_s = 0, optimizer_s = 0;
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
 };
@@ -57,18 +61,42 @@ struct RunFolder {
 
 class Trainer {
  public:
-  // Takes activations from `arena`. `micro_tokens` = positions of a micro-batch.
+  // Takes activations of one micro-batch from `arena` (which may be measuring). Errors (kBadUsage):
+  // reduction_shards does not divide the micro-batches of a step.
   Trainer(const TrainConfig& config, const TrainParts& parts, const RunFolder& run, Arena& arena);
-  // Continues from a checkpoint: weights, moments, counters and ledger.
+  // Continues from a checkpoint: weights, moments, counters and ledger. Errors: it is of another model,
+  // tokenizer or set of languages, naming what differs; see also load_checkpoint().
   void resume(const std::filesystem::path& checkpoint);
-  int64_t step() const;
+  int64_t step() const { return step_; }                   // done, applied or skipped
+  int64_t skipped() const { return skipped_; }             // of them not applied
+  std::vector<std::string> languages(int64_t step) const;  // in that step's batch, step from 0
 
   enum class Outcome { kDone, kStopped };
   // Runs to config.steps or until `stop_requested` is seen (agreed over processes after a step), saving as
-  // configured; `on_step` hears of each step on every process. Errors: max_skipped non-finite steps in a row,
-  // naming the step and the languages in its batch.
+  // configured; `on_step` hears of each step on every process, before it is saved. Errors: max_skipped
+  // non-finite steps in a row, naming the step and the languages in its batch; a checkpoint that could not be
+  // saved, on every process.
   Outcome run(const std::atomic<bool>& stop_requested,
               const std::function<void(const StepMetrics&)>& on_step);
+
+ private:
+  void train_step();
+  void forward_backward();
+  void update();
+  void expect_not_too_many_skipped() const;
+  void save();
+  void write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment);
+  bool holds_everything() const;
+
+  TrainConfig config_;
+  TrainParts parts_;
+  RunFolder run_;
+  std::unique_ptr<Transformer::Activations> activations_;
+  Stream stream_;
+  MicroBatch batch_;
+  StepSums sums_;
+  StepMetrics metrics_;
+  int64_t step_ = 0, updates_ = 0, skipped_ = 0, skipped_in_a_row_ = 0;
 };
 
 }  // namespace fern

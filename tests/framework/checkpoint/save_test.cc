@@ -1,8 +1,8 @@
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <csignal>
 
 #include "tests/framework/checkpoint/fixture.h"
+#include "tests/support/file_size_limit.h"
 
 namespace fern {
 namespace {
@@ -15,24 +15,6 @@ void expect_intact(const fs::path& folder, const std::string& newest) {
   });
   EXPECT_EQ(found, folder / newest);
 }
-
-// No file may grow past a limit: what a full disk does to a writer.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : old_action_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_action_);
-  }
-
- private:
-  void (*old_action_)(int);
-  rlimit old_{};
-};
 
 TEST(SaveCheckpoint, AFullDiskLeavesEarlierCheckpointsAndNothingElse) {
   const fs::path folder = fresh_folder("full");

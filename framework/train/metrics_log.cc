@@ -1,0 +1,79 @@
+#include "framework/train/metrics_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Bytes of the lines that are whole and not past `steps_done`.
+int64_t bytes_to_keep(const std::filesystem::path& path, int64_t steps_done) {
+  std::ifstream file(path, std::ios::binary);
+  int64_t keep = 0;
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer() ||
+        json["step"].get<int64_t>() > steps_done)
+      break;
+    keep += static_cast<int64_t>(line.size()) + 1;
+  }
+  return keep;
+}
+
+Json language_losses(const std::vector<std::string>& languages, const std::vector<double>& losses) {
+  Json json = Json::object();
+  for (size_t l = 0; l < languages.size(); ++l)
+    if (std::isfinite(losses[l])) json[languages[l]] = losses[l];
+  return json;
+}
+
+}  // namespace
+
+double tokens_per_s(const StepMetrics& metrics) {
+  return metrics.step_s > 0 ? static_cast<double>(metrics.tokens) / metrics.step_s : 0;
+}
+
+MetricsLog::MetricsLog(std::filesystem::path path, std::vector<std::string> languages, int64_t steps_done)
+    : path_(std::move(path)), languages_(std::move(languages)) {
+  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file_ < 0) fail_errno(fmt::format("cannot open {}", path_.string()));
+  if (::ftruncate(file_, bytes_to_keep(path_, steps_done)) != 0) {
+    ::close(file_);
+    fail_errno(fmt::format("cannot cut {} to step {}", path_.string(), steps_done));
+  }
+}
+
+MetricsLog::~MetricsLog() { ::close(file_); }
+
+void MetricsLog::write(const StepMetrics& m) {
+  const Json json{{"step", m.step},
+                  {"loss", m.loss},
+                  {"tokens", m.tokens},
+                  {"loss_tokens", m.loss_tokens},
+                  {"tokens_per_s", tokens_per_s(m)},
+                  {"grad_norm", m.grad_norm},
+                  {"lr", m.learning_rate},
+                  {"skipped", m.skipped},
+                  {"language_loss", language_losses(languages_, m.language_loss)},
+                  {"step_s", m.step_s},
+                  {"data_s", m.data_s},
+                  {"forward_backward_s", m.forward_backward_s},
+                  {"reduce_s", m.reduce_s},
+                  {"optimizer_s", m.optimizer_s}};
+  const std::string line = json.dump() + "\n";
+  const ssize_t written = ::write(file_, line.data(), line.size());
+  if (written < 0) fail_errno(fmt::format("step {}: cannot write {}", m.step, path_.string()));
+  expect(written == static_cast<ssize_t>(line.size()), "step {}: cannot write {}: the disk is full", m.step,
+         path_.string());
+}
+
+}  // namespace fern

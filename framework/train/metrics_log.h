@@ -1,0 +1,39 @@
+// metrics.jsonl: one JSON object a step, in order, one line each.
+//
+//   {"step", "loss", "tokens", "loss_tokens", "tokens_per_s", "grad_norm", "lr", "skipped",
+//    "language_loss": {"am": ..., ...}, "step_s", "data_s", "forward_backward_s", "reduce_s", "optimizer_s"}
+//
+// A number that is not finite is null; a language without loss tokens in the batch is left out. Keys that end
+// in _s depend on the clock, all others only on the recipe and the data.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/train/trainer.h"
+
+namespace fern {
+
+class MetricsLog {
+ public:
+  // Opens or makes the file; lines after step `steps_done`, and a last line that a crash cut short, are cut
+  // off. `languages` in the order of StepMetrics::language_loss. Errors: not readable or writable.
+  MetricsLog(std::filesystem::path path, std::vector<std::string> languages, int64_t steps_done);
+  ~MetricsLog();
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
+  // Appends one line in one write: a crash of this process loses none that was written. Errors: disk full.
+  void write(const StepMetrics& metrics);
+
+ private:
+  std::filesystem::path path_;
+  std::vector<std::string> languages_;
+  int file_ = -1;
+};
+
+double tokens_per_s(const StepMetrics& metrics);
+
+}  // namespace fern

@@ -1,0 +1,54 @@
+#include "framework/train/step_sums.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "framework/optim/grad_norm.h"
+
+namespace fern {
+
+StepSums::StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks)
+    : micro_batches_(micro_batches),
+      micro_sequences_(micro_sequences),
+      sequences_(micro_batches * micro_sequences),
+      chunks_(chunks),
+      all_(static_cast<size_t>(micro_batches_ + 2 * sequences_ + chunks_)) {}
+
+void StepSums::clear() { std::fill(all_.begin(), all_.end(), 0.0); }
+
+std::span<double> StepSums::sequence_losses(int64_t micro) {
+  return std::span(all_).subspan(static_cast<size_t>(micro_batches_ + micro * micro_sequences_),
+                                 static_cast<size_t>(micro_sequences_));
+}
+
+void StepSums::set_micro_batch(int64_t micro, double loss, const MicroBatch& batch) {
+  all_[static_cast<size_t>(micro)] = loss;
+  double* languages = all_.data() + micro_batches_ + sequences_ + micro * micro_sequences_;
+  for (int64_t s = 0; s < micro_sequences_; ++s) languages[s] = batch.language_S[static_cast<size_t>(s)];
+}
+
+std::span<double> StepSums::squares() { return std::span(all_).last(static_cast<size_t>(chunks_)); }
+
+std::span<const double> StepSums::part(int64_t begin, int64_t count) const {
+  return std::span(all_).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+}
+
+double StepSums::loss() const {
+  double sum = 0;
+  for (const double loss : part(0, micro_batches_)) sum += loss;
+  return sum;
+}
+
+double StepSums::grad_norm() const { return norm_of(part(micro_batches_ + 2 * sequences_, chunks_)); }
+
+void StepSums::language_losses(std::vector<double>& losses, const std::vector<LanguageCounts>& counts) const {
+  losses.assign(counts.size(), 0.0);
+  const auto sums = part(micro_batches_, sequences_),
+             languages = part(micro_batches_ + sequences_, sequences_);
+  for (size_t s = 0; s < sums.size(); ++s) losses[static_cast<size_t>(languages[s])] += sums[s];
+  for (size_t l = 0; l < counts.size(); ++l)
+    losses[l] = counts[l].loss_tokens > 0 ? losses[l] / static_cast<double>(counts[l].loss_tokens)
+                                          : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace fern

@@ -1,0 +1,46 @@
+// The numbers of one step that all processes must agree on to the bit: each has a slot that one process
+// fills, an exact sum over processes makes all slots whole, and every process then adds them in the same
+// order.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "framework/data/loader.h"
+#include "framework/train/reducers.h"
+
+namespace fern {
+
+class StepSums {
+ public:
+  // `chunks`: of the flat gradient (grad_norm.h).
+  StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks);
+  // Empties all slots for the next step.
+  void clear();
+
+  // What forward() gave for one micro-batch: its weighted loss, and (in sequence_losses) each sequence's
+  // unweighted sum of cross-entropy.
+  std::span<double> sequence_losses(int64_t micro);
+  void set_micro_batch(int64_t micro, double loss, const MicroBatch& batch);
+  std::span<double> squares();
+
+  // Makes every slot whole on every process.
+  void exchange(ScalarReducer& scalars) { scalars.sum(all_); }
+
+  // After exchange(). The batch's loss: micro-batches' weighted losses in order.
+  double loss() const;
+  double grad_norm() const;
+  // Mean nats per loss token of each language of `counts`; NaN for one without loss tokens in the batch.
+  void language_losses(std::vector<double>& losses, const std::vector<LanguageCounts>& counts) const;
+
+ private:
+  std::span<const double> part(int64_t begin, int64_t count) const;
+
+  int64_t micro_batches_, micro_sequences_, sequences_, chunks_;
+  // Losses of micro-batches, losses of sequences, languages of sequences, squares of chunks: one buffer, so
+  // that one exchange is enough.
+  std::vector<double> all_;
+};
+
+}  // namespace fern

@@ -1,0 +1,149 @@
+#include "framework/train/trainer.h"
+
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "framework/core/error.h"
+#include "framework/optim/grad_norm.h"
+
+namespace fern {
+
+namespace {
+
+// Adds the time from its making to its end to `total_s`.
+class Timer {
+ public:
+  explicit Timer(double& total_s) : total_s_(total_s) {}
+  ~Timer() { total_s_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double& total_s_;
+  Clock::time_point begin_ = Clock::now();
+};
+
+}  // namespace
+
+Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFolder& run, Arena& arena)
+    : config_(config),
+      parts_(parts),
+      run_(run),
+      sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences,
+            gradient_chunks(parts.model.parameters())) {
+  const int64_t micro_batches = parts.loader.micro_batches();
+  if (config.reduction_shards < 1 || micro_batches % config.reduction_shards != 0)
+    fail_usage(
+        "batch.reduction_shards: expected a divisor of the {} micro-batches of a step (batch.sequences / "
+        "batch.micro_sequences), got {}",
+        micro_batches, config.reduction_shards);
+  const BatchShape& shape = parts.loader.shape();
+  activations_ = parts.model.allocate_activations(arena, shape.micro_sequences * shape.context);
+}
+
+std::vector<std::string> Trainer::languages(int64_t step) const {
+  std::vector<std::string> names;
+  const std::vector<LanguageCounts> counts = parts_.loader.counts(step);
+  for (size_t l = 0; l < counts.size(); ++l)
+    if (counts[l].sequences > 0) names.push_back(parts_.loader.languages()[l].language());
+  return names;
+}
+
+Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
+                              const std::function<void(const StepMetrics&)>& on_step) {
+  while (step_ < config_.steps) {
+    train_step();
+    on_step(metrics_);
+    expect_not_too_many_skipped();
+    const bool stop = parts_.scalars.any(stop_requested.load()) && step_ < config_.steps;
+    const bool due = config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0;
+    if (due || stop || step_ == config_.steps) save();
+    if (stop) return Outcome::kStopped;
+  }
+  return Outcome::kDone;
+}
+
+void Trainer::train_step() {
+  metrics_ = {.step = step_ + 1, .learning_rate = parts_.schedule.at(step_), .language_loss = {}};
+  {
+    const Timer step_timer(metrics_.step_s);
+    sums_.clear();
+    forward_backward();
+    {
+      const Timer timer(metrics_.reduce_s);
+      parts_.gradients.finish();
+      square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
+      sums_.exchange(parts_.scalars);
+    }
+    metrics_.loss = sums_.loss();
+    metrics_.grad_norm = sums_.grad_norm();
+    update();
+  }
+  const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
+  for (const LanguageCounts& language : counts) {
+    metrics_.tokens += language.tokens;
+    metrics_.loss_tokens += language.loss_tokens;
+  }
+  sums_.language_losses(metrics_.language_loss, counts);
+  parts_.ledger.add(counts);
+  ++step_;
+}
+
+void Trainer::forward_backward() {
+  const int64_t per_shard = parts_.loader.micro_batches() / config_.reduction_shards;
+  for (int64_t shard = parts_.gradients.first_shard(); shard < parts_.gradients.last_shard(); ++shard) {
+    {
+      const Timer timer(metrics_.reduce_s);
+      parts_.gradients.begin_shard();
+    }
+    for (int64_t micro = shard * per_shard; micro < (shard + 1) * per_shard; ++micro) {
+      {
+        const Timer timer(metrics_.data_s);
+        parts_.loader.load(batch_, step_, micro);
+      }
+      const Timer timer(metrics_.forward_backward_s);
+      const double loss = parts_.model.forward(*activations_, sums_.sequence_losses(micro), batch_, stream_);
+      sums_.set_micro_batch(micro, loss, batch_);
+      parts_.model.backward(*activations_, batch_, parts_.gradients, stream_);
+    }
+    const Timer timer(metrics_.reduce_s);
+    parts_.gradients.end_shard();
+  }
+}
+
+// Every process sees the same loss and norm, so all of them apply the step or none does.
+void Trainer::update() {
+  metrics_.skipped = !(std::isfinite(metrics_.loss) && std::isfinite(metrics_.grad_norm));
+  if (metrics_.skipped) {
+    ++skipped_;
+    ++skipped_in_a_row_;
+    return;
+  }
+  skipped_in_a_row_ = 0;
+  ++updates_;
+  const bool clip = config_.clip_norm > 0 && metrics_.grad_norm > config_.clip_norm;
+  const double scale = clip ? config_.clip_norm / metrics_.grad_norm : 1.0;
+  {
+    const Timer timer(metrics_.optimizer_s);
+    parts_.optimizer.step(parts_.model.parameters(), metrics_.learning_rate, scale, updates_, stream_);
+  }
+  const Timer timer(metrics_.reduce_s);
+  parts_.gradients.gather_values();
+}
+
+void Trainer::expect_not_too_many_skipped() const {
+  if (!metrics_.skipped || skipped_in_a_row_ < config_.max_skipped) return;
+  fail(
+      "step {}: the loss ({}) or the gradient norm ({}) was not finite for {} steps in a row, and none of "
+      "them "
+      "was applied. Languages in its batch: {}. Lower the learning rate, lengthen the warm-up, or inspect "
+      "the "
+      "shards of these languages; the run continues from its newest checkpoint",
+      metrics_.step, metrics_.loss, metrics_.grad_norm, skipped_in_a_row_,
+      fmt::join(languages(metrics_.step - 1), ", "));
+}
+
+}  // namespace fern

@@ -1,0 +1,103 @@
+// How a trainer saves itself and continues.
+#include <exception>
+
+#include "framework/core/error.h"
+#include "framework/train/trainer.h"
+
+namespace fern {
+
+namespace {
+
+// Moments made whole on the process that writes; it alone takes memory for them.
+std::vector<float> gathered(GradReducer& gradients, const Tensor& moment, int64_t padded_elements) {
+  std::vector<float> whole(gradients.is_writer() ? static_cast<size_t>(padded_elements) : 0);
+  gradients.gather_slices(whole, moment.values<float>());
+  return whole;
+}
+
+std::vector<std::string> languages_of(const Loader& loader) {
+  std::vector<std::string> names;
+  for (const LanguageData& language : loader.languages()) names.push_back(language.language());
+  return names;
+}
+
+}  // namespace
+
+bool Trainer::holds_everything() const {
+  return parts_.gradients.slice() == Slice{0, parts_.model.parameters().padded_elements()};
+}
+
+void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment) {
+  CheckpointContents contents{.parameters = parts_.model.parameters(),
+                              .first_moment = first_moment,
+                              .second_moment = second_moment,
+                              .manifest = run_.manifest,
+                              .ledger = parts_.ledger.to_json(),
+                              .tokenizer_model = run_.tokenizer_model};
+  contents.manifest.step = step_;
+  contents.manifest.updates = updates_;
+  contents.manifest.skipped_in_a_row = skipped_in_a_row_;
+  contents.manifest.state["skipped"] = skipped_;
+  try {
+    save_checkpoint(run_.checkpoints, contents);
+    prune_checkpoints(run_.checkpoints, config_.keep);
+  } catch (const Error& error) {
+    fail(
+        "step {}: the checkpoint could not be saved ({}); earlier checkpoints in {} are whole, and the run "
+        "continues from the newest of them",
+        step_, error.what(), run_.checkpoints.string());
+  }
+}
+
+void Trainer::save() {
+  std::exception_ptr failure;
+  std::vector<float> first, second;
+  const AdamW& optimizer = parts_.optimizer;
+  const int64_t padded = parts_.model.parameters().padded_elements();
+  if (!holds_everything()) {
+    first = gathered(parts_.gradients, optimizer.first_moment(), padded);
+    second = gathered(parts_.gradients, optimizer.second_moment(), padded);
+  }
+  if (parts_.gradients.is_writer()) try {
+      if (holds_everything())
+        write_checkpoint(optimizer.first_moment().values<float>(), optimizer.second_moment().values<float>());
+      else
+        write_checkpoint(first, second);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  // All learn of a failure here: a process that went on alone would wait for ever in the next exchange.
+  const bool failed = parts_.scalars.any(failure != nullptr);
+  if (failure) std::rethrow_exception(failure);
+  if (failed)
+    throw Error(
+        ExitCode::kPeerFailed,
+        fmt::format("step {}: the process that writes checkpoints could not save one; its own message "
+                    "says why",
+                    step_));
+}
+
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+  const Manifest manifest = read_manifest(checkpoint);
+  const std::string difference = model_difference(manifest.model, run_.manifest.model);
+  expect(difference.empty(),
+         "{}: it is a checkpoint of another model than the recipe's: {}; give the run another --out, or the "
+         "recipe it was started with",
+         checkpoint.string(), difference);
+  expect(manifest.tokenizer_sha256 == run_.manifest.tokenizer_sha256,
+         "{}: it was trained with the tokenizer {}, but the data was prepared with {}; give the run another "
+         "--out",
+         checkpoint.string(), manifest.tokenizer_sha256, run_.manifest.tokenizer_sha256);
+  Ledger ledger = Ledger::from_json(load_ledger(checkpoint, manifest));
+  ledger.expect_languages(languages_of(parts_.loader));
+  load_checkpoint(checkpoint, manifest, parts_.model.parameters(),
+                  parts_.optimizer.first_moment().values<float>(),
+                  parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slice());
+  parts_.ledger = std::move(ledger);
+  step_ = manifest.step;
+  updates_ = manifest.updates;
+  skipped_in_a_row_ = manifest.skipped_in_a_row;
+  skipped_ = manifest.state.is_object() ? manifest.state.value("skipped", int64_t{0}) : 0;
+}
+
+}  // namespace fern

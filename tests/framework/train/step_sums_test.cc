@@ -1,0 +1,56 @@
+#include "framework/train/step_sums.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace fern {
+namespace {
+
+// Adds another process's slots, as a real exchange does.
+class TwoProcesses final : public ScalarReducer {
+ public:
+  std::vector<double> other;
+  void sum(std::span<double> values) override {
+    if (other.empty()) other.assign(values.size(), 0.0);
+    for (size_t i = 0; i < values.size(); ++i) std::swap(values[i], other[i]), values[i] += other[i];
+  }
+  bool any(bool value) override { return value; }
+  void barrier() override {}
+};
+
+void fill(StepSums& sums, int64_t micro, int32_t language) {
+  const double x = 0.1 * static_cast<double>(micro + 1);
+  MicroBatch batch;
+  batch.language_S = {language, 0};
+  sums.sequence_losses(micro)[0] = x;
+  sums.sequence_losses(micro)[1] = 10 * x;
+  sums.set_micro_batch(micro, x / 3, batch);
+  sums.squares()[static_cast<size_t>(micro)] = x / 7;
+}
+
+TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
+  StepSums one(3, 2, 3), left(3, 2, 3), right(3, 2, 3);
+  TwoProcesses exchange;
+  for (const int64_t micro : {0, 1, 2}) fill(one, micro, 1);
+  fill(left, 0, 1);
+  for (const int64_t micro : {1, 2}) fill(right, micro, 1);
+  left.exchange(exchange);   // nothing there yet: leaves its slots with the exchange
+  right.exchange(exchange);  // takes them in
+  EXPECT_EQ(right.loss(), one.loss());
+  EXPECT_EQ(right.grad_norm(), one.grad_norm());
+}
+
+TEST(StepSums, LanguageLossIsPerLossToken) {
+  StepSums sums(2, 2, 2);
+  fill(sums, 0, 1);
+  fill(sums, 1, 1);
+  std::vector<double> losses;
+  sums.language_losses(losses, {{.loss_tokens = 5}, {.loss_tokens = 2}, {.loss_tokens = 0}});
+  EXPECT_DOUBLE_EQ(losses[0], (1.0 + 2.0) / 5);
+  EXPECT_DOUBLE_EQ(losses[1], (0.1 + 0.2) / 2);
+  EXPECT_TRUE(std::isnan(losses[2]));
+}
+
+}  // namespace
+}  // namespace fern
