@@ -37,9 +37,11 @@ struct Tokenizer::State {
   std::string sha256;
   int32_t user = 0, assistant = 0, end = 0;
   std::array<int32_t, 256> bytes{};  // id of each byte's piece
+  std::vector<uint8_t> text_bytes;   // of each id
 
   void load();
   int32_t control_id(std::string_view piece) const;
+  uint8_t count_text_bytes(int32_t id) const;
   std::vector<int32_t> encode_plain(std::string_view text) const;
   std::vector<int32_t> encode_with_space_symbol(std::string_view text) const;
   std::vector<int32_t> byte_ids(std::string_view text) const;
@@ -67,7 +69,16 @@ void Tokenizer::State::load() {
            "fallback, as fern prepare makes it",
            path.string(), piece);
   }
+  for (int32_t id = 0; id < processor.GetPieceSize(); ++id) text_bytes.push_back(count_text_bytes(id));
   sha256 = sha256_of_file(path);
+}
+
+uint8_t Tokenizer::State::count_text_bytes(int32_t id) const {
+  if (processor.IsControl(id) || processor.IsUnknown(id)) return 0;
+  if (processor.IsByte(id)) return 1;
+  std::string piece = processor.IdToPiece(id);
+  replace_all(piece, kSpaceSymbol, " ");
+  return static_cast<uint8_t>(piece.size());
 }
 
 int32_t Tokenizer::State::control_id(std::string_view piece) const {
@@ -154,6 +165,7 @@ std::string Tokenizer::piece(int32_t id) const {
   return state_->processor.IdToPiece(id);
 }
 
+size_t Tokenizer::text_bytes(int32_t id) const { return state_->text_bytes[static_cast<size_t>(id)]; }
 int64_t Tokenizer::vocabulary() const { return state_->processor.GetPieceSize(); }
 int32_t Tokenizer::user_id() const { return state_->user; }
 int32_t Tokenizer::assistant_id() const { return state_->assistant; }

@@ -35,6 +35,9 @@ class Tokenizer {
   // leading space is the prefix that encode() added and is dropped. Errors: an id outside the vocabulary.
   std::string decode(std::span<const int32_t> ids) const;
   std::string piece(int32_t id) const;
+  // UTF-8 bytes of text that the id stands for, a space counted: 0 for control ids. The first id of a text
+  // has one more than its text, the space that encode() put before it. REQUIRES an id of the vocabulary.
+  size_t text_bytes(int32_t id) const;
   int64_t vocabulary() const;
   int32_t user_id() const;
   int32_t assistant_id() const;

@@ -99,6 +99,16 @@ TEST(Tokenizer, TextNeverBecomesAControlId) {
   for (uint64_t i = 0; i < 3000; ++i) ASSERT_FALSE(has_control(tokenizer().encode(random_text(i)))) << i;
 }
 
+TEST(Tokenizer, TextBytesAddUpToTheText) {
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const std::string text = random_text(i);
+    size_t bytes = 0;
+    for (const int32_t id : tokenizer().encode(text)) bytes += tokenizer().text_bytes(id);
+    ASSERT_EQ(bytes, text.empty() ? 0 : text.size() + 1) << "text " << i;
+  }
+  EXPECT_EQ(tokenizer().text_bytes(kBosId), 0u);
+}
+
 TEST(Tokenizer, EmptyTextIsNoIds) {
   EXPECT_TRUE(tokenizer().encode("").empty());
   EXPECT_EQ(tokenizer().decode({}), "");

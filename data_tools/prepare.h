@@ -1,0 +1,17 @@
+// `fern prepare`: from collected segments to a tokenizer and packed shards.
+#pragma once
+
+#include "data_tools/progress.h"
+#include "recipes/recipe.h"
+
+namespace fern {
+
+// Makes recipe.data.folder: tokenizer.model, {train,valid,test}/<language>.<source>.h5, prepare.json. Does
+// nothing when the folder is there and everything it depends on is the same; goes on where an interrupted run
+// stopped; puts the new folder in place only when it is whole. Memory is bounded by the largest languages
+// (one per thread) and the tokenizer's text. The same inputs give the same bytes on any number of threads.
+// Errors: no segments, invalid UTF-8 (file and line), no language with enough text, a tokenizer that the text
+// is too small for, a context too short for every example, a folder that cannot be written.
+void prepare(const Recipe& recipe, Progress& progress);
+
+}  // namespace fern
