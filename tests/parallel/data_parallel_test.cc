@@ -1,0 +1,177 @@
+// Whole training runs on several ranks, held to the run of one process bit by bit.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/model/config_json.h"
+#include "framework/train/trainer.h"
+#include "parallel/parallelize.h"
+#include "tests/framework/data/loader_fixture.h"
+#include "tests/support/mpi_main.h"
+
+namespace fern {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_support::world;
+
+constexpr int64_t kSteps = 50;
+constexpr int64_t kStop = 20;
+constexpr int64_t kShards = 4;
+
+// A name that all ranks of this program share, and no other program has.
+std::string shared_name(const std::string& name) {
+  int64_t process = getpid();
+  world().broadcast(std::as_writable_bytes(std::span(&process, 1)), 0);
+  return name + "_" + std::to_string(process);
+}
+
+// A folder that all ranks see, empty until rank 0 writes to it, and gone with this.
+class SharedFolder {
+ public:
+  explicit SharedFolder(const std::string& name)
+      : path_(fs::path(testing::TempDir()) / shared_name("fern_" + name)) {}
+  ~SharedFolder() {
+    world().barrier();
+    std::error_code ignored;
+    if (world().rank() == 0) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// Every rank writes the same shards for itself.
+const testing_data::SmallData& data() {
+  static const testing_data::SmallData small("ranks");
+  return small;
+}
+
+// More chunks than ranks, so that ZeRO has slices to share out.
+ModelConfig small_model() {
+  return {.vocabulary = 1000, .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .ffn = 96, .context = 16};
+}
+
+// A run on the ranks of `communicator`: 12 micro-batches of one sequence a step, so ranks accumulate several.
+struct SmallRun {
+  Transformer model{small_model()};
+  Arena parameters;
+  Loader loader = data().loader(1);
+  Schedule schedule{.peak = 1e-2, .warmup_steps = 2, .steps = kSteps};
+  Ledger ledger{std::vector<std::string>{"am", "sw", "yo"}};
+  Arena reduction, moments, activations;
+  Reducers reducers;
+  std::optional<AdamW> optimizer;
+  std::optional<Trainer> trainer;
+  std::vector<double> losses, norms;
+
+  SmallRun(Communicator& communicator, const fs::path& checkpoints, int64_t zero = 0,
+           int64_t shards = kShards)
+      : parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
+        reduction("reduction", size_t{1} << 24),
+        moments("moments", size_t{1} << 22),
+        activations("activations", size_t{1} << 24) {
+    model.parameters().initialize(1);
+    const Mesh mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
+    reducers = parallelize(model.parameters(), mesh, shards, communicator, reduction);
+    optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
+    Manifest manifest;
+    manifest.model = to_json(small_model());
+    manifest.tokenizer_sha256 = std::string(64, 'a');
+    trainer.emplace(
+        TrainConfig{.steps = kSteps, .reduction_shards = shards},
+        TrainParts{model, *optimizer, schedule, loader, *reducers.gradients, *reducers.scalars, ledger},
+        RunFolder{checkpoints, manifest, {}}, activations);
+  }
+  SmallRun(const SmallRun&) = delete;
+  SmallRun& operator=(const SmallRun&) = delete;
+
+  void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
+
+  // Until the end, or until it has saved after step `stop_after`.
+  void run(int64_t stop_after = -1) {
+    std::atomic<bool> stop = false;
+    trainer->run(stop, [&](const StepMetrics& step) {
+      losses.push_back(step.loss);
+      norms.push_back(step.grad_norm);
+      // One rank is told to stop; the others follow.
+      if (step.step == stop_after && reducers.gradients->is_writer()) stop = true;
+    });
+  }
+  std::string hash() const { return weights_hash(model.parameters()); }
+};
+
+struct Reference {
+  std::string hash;
+  std::vector<double> losses, norms;
+};
+
+// The run of one process that never stopped.
+const Reference& reference() {
+  static const Reference whole = [] {
+    const auto alone = make_solo_communicator();
+    const fs::path folder = testing_data::fresh_folder("reference");
+    SmallRun run(*alone, folder);
+    run.run();
+    return Reference{run.hash(), run.losses, run.norms};
+  }();
+  return whole;
+}
+
+class DataParallel : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Zero, DataParallel, testing::Values(0, 1), testing::PrintToStringParamName());
+
+TEST_P(DataParallel, FiftyStepsEqualOneProcessToTheBit) {
+  const SharedFolder folder("fifty");
+  SmallRun run(world(), folder.path(), GetParam());
+  run.run();
+  EXPECT_EQ(run.losses, reference().losses);
+  EXPECT_EQ(run.norms, reference().norms);
+  EXPECT_EQ(run.hash(), reference().hash);
+}
+
+TEST_P(DataParallel, StoppedHereAndResumedAloneEqualsNotStopping) {
+  const SharedFolder folder("stopped");
+  SmallRun first(world(), folder.path(), GetParam());
+  first.run(kStop);
+  ASSERT_EQ(first.trainer->step(), kStop);
+  world().barrier();
+  const auto alone = make_solo_communicator();
+  const fs::path own = testing_data::fresh_folder("resumed");
+  SmallRun second(*alone, own);
+  second.trainer->resume(folder.path() / "step-000020");
+  second.run();
+  EXPECT_EQ(second.hash(), reference().hash);
+}
+
+TEST_P(DataParallel, StoppedAloneAndResumedHereEqualsNotStopping) {
+  const SharedFolder folder("alone");
+  if (world().rank() == 0) {
+    const auto alone = make_solo_communicator();
+    SmallRun first(*alone, folder.path());
+    first.run(kStop);
+  }
+  world().barrier();
+  SmallRun second(world(), folder.path(), GetParam());
+  second.trainer->resume(folder.path() / "step-000020");
+  second.run();
+  EXPECT_EQ(second.hash(), reference().hash);
+}
+
+TEST(DataParallelOrder, OtherShardsAreAnotherOrderOfSums) {
+  const auto alone = make_solo_communicator();
+  const fs::path folder = testing_data::fresh_folder("order");
+  SmallRun run(*alone, folder, 0, 3);
+  run.run();
+  EXPECT_NE(run.hash(), reference().hash) << "this model cannot tell orders of sums apart";
+}
+
+}  // namespace
+}  // namespace fern
