@@ -27,7 +27,7 @@ unpack() {
     rm -rf "$folder/download" && mkdir -p "$folder/download"
     (cd "$folder/download" && apt-get download -q "$package" >/dev/null) || {
       echo "quickstart: cannot download the Debian package $package; run 'apt-get update' as root and try again" >&2; exit 1; }
-    dpkg-deb -x "$folder"/download/*.deb "$folder/$package"
+    dpkg-deb -R "$folder"/download/*.deb "$folder/$package"
     rm -rf "$folder/download"
     touch "$folder/$package.unpacked"
   done
