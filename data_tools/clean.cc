@@ -73,9 +73,15 @@ bool lengths_are_far_apart(const Segment& segment) {
   return a > kLengthRatio * b || b > kLengthRatio * a;
 }
 
-std::optional<Drop> check_pair(const Segment& segment) {
+// "Kenya" is a translation; "British Antarctic Territory" was left untranslated.
+bool may_equal_english(const Segment& segment) {
+  constexpr int64_t kMostWords = 2;
   const bool name = segment.kind == SegmentKind::kCountry || segment.kind == SegmentKind::kLanguage;
-  if (segment.english == segment.text && !name) return Drop::kSameAsEnglish;
+  return name && std::count(segment.text.begin(), segment.text.end(), ' ') < kMostWords;
+}
+
+std::optional<Drop> check_pair(const Segment& segment) {
+  if (segment.english == segment.text && !may_equal_english(segment)) return Drop::kSameAsEnglish;
   if (!same_placeholders(segment.english, segment.text)) return Drop::kPlaceholdersDiffer;
   return std::nullopt;
 }

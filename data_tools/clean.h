@@ -5,7 +5,7 @@
 //   4. kGettext, kMediawiki: HTML tags and entities (clean_markup.h);
 //   5. control characters, soft hyphens and byte order marks go, white space folds (clean_characters.h);
 //   6. nothing left, or a message for the program only (translator-credits, code);
-//   7. text equal to the English, except names of countries and languages;
+//   7. text equal to the English, except names of countries and languages of at most two words;
 //   8. placeholders that differ between the two (clean_placeholder.h);
 //   9. fewer than half of the characters are letters outside placeholders;
 //  10. most letters in another script than the language's;

@@ -58,6 +58,8 @@ TEST(Clean, SameAsEnglishIsLeftOutExceptNamesOfCountriesAndLanguages) {
   EXPECT_EQ(cleaned({"sw", "Kenya", "Kenya"}), "(same as English)");
   EXPECT_EQ(cleaned({"sw", "Kenya", "Kenya", SegmentKind::kCountry}), "Kenya=Kenya");
   EXPECT_EQ(cleaned({"sw", "Shona", "Shona", SegmentKind::kLanguage}), "Shona=Shona");
+  const char* untranslated = "British Antarctic Territory";
+  EXPECT_EQ(cleaned({"wo", untranslated, untranslated, SegmentKind::kCountry}), "(same as English)");
 }
 
 TEST(Clean, PlaceholdersMustAgree) {

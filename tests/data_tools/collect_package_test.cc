@@ -1,6 +1,8 @@
 #include "data_tools/collect_package.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -14,7 +16,7 @@ constexpr const char* kCopyright =
     "Files: debian/*\nLicense: Expat\n\nFiles: *\nCopyright: someone\nLicense: GPL-2+\n text\n";
 
 fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("collect_package_" + name);
+  const fs::path folder = fs::path(testing::TempDir()) / fmt::format("collect_package_{}_{}", getpid(), name);
   fs::remove_all(folder);
   return folder;
 }

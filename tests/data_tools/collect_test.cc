@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
@@ -18,11 +19,13 @@ namespace fs = std::filesystem;
 class Collect : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / "collect" /
+    root_ = fs::path(testing::TempDir()) / fmt::format("collect_{}", getpid()) /
             testing::UnitTest::GetInstance()->current_test_info()->name();
     fs::remove_all(root_);
     fs::create_directories(root_);
   }
+
+  void TearDown() override { fs::remove_all(root_); }
 
   fs::path write_file(const std::string& name, const std::string& content) {
     fs::create_directories((root_ / name).parent_path());

@@ -1,6 +1,8 @@
 #include "data_tools/segment.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -10,7 +12,8 @@ namespace fern {
 namespace {
 
 std::filesystem::path write_file(const std::string& name, const std::string& content) {
-  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / ("segment_test_" + name);
+  const std::filesystem::path path =
+      std::filesystem::path(testing::TempDir()) / fmt::format("segment_test_{}_{}", getpid(), name);
   std::ofstream(path, std::ios::binary) << content;
   return path;
 }
