@@ -16,25 +16,27 @@ constexpr int64_t kTileQueries = 64;
 // every sum has one order.
 constexpr int64_t kSpanTokens = 256;
 
-// Working memory of one tile of queries against one tile of keys. `across` means transposed.
+// Working memory of one head over one span. `across` means transposed.
 template <typename T>
 struct Tiles {
-  explicit Tiles(int64_t head_size) : stride(rounded_up(head_size, kColumnStep<T>)) {
+  Tiles(int64_t head_size, Range span) : stride(rounded_up(head_size, kColumnStep<T>)), begin(span.begin) {
     const int64_t tall = kTileKeys * stride, across = head_size * kTileKeys,
                   square = kTileQueries * kTileKeys;
-    static_assert(kTileQueries == kTileKeys);
-    T* next = thread_scratch<T>(5 * tall + 2 * across + 2 * square + kRowBlock * stride);
-    for (T** block : {&keys, &q, &d_o, &dkeys, &dvalues}) *block = next, next += tall;
+    const int64_t whole = rounded_up(span.end - span.begin, kRowBlock) * stride;
+    T* next = thread_scratch<T>(3 * whole + 3 * tall + 2 * across + 2 * square);
+    for (T** block : {&q, &d_o, &dq}) *block = next, next += whole;
+    for (T** block : {&keys, &dkeys, &dvalues}) *block = next, next += tall;
     for (T** block : {&keys_across, &values_across}) *block = next, next += across;
     for (T** block : {&p, &ds}) *block = next, next += square;
-    dq = next;
   }
+  // Where token t's row of q, d_o and dq begins.
+  int64_t row(int64_t t) const { return (t - begin) * stride; }
 
-  int64_t stride;
-  T *keys, *q, *d_o, *dkeys, *dvalues;  // [kTile..., stride]; q is scaled
-  T *keys_across, *values_across;       // [head_size, kTileKeys]
-  T *p, *ds;                            // [kTileQueries, kTileKeys]
-  T* dq;                                // [kRowBlock, stride]
+  int64_t stride, begin;
+  T *q, *d_o, *dq;                 // [span, stride]; q is scaled, dq not yet
+  T *keys, *dkeys, *dvalues;       // [kTileKeys, stride]
+  T *keys_across, *values_across;  // [head_size, kTileKeys]
+  T *p, *ds;                       // [kTileQueries, kTileKeys]
 };
 
 template <typename T>
@@ -54,14 +56,19 @@ struct Backward {
     return std::min(t, tokens);
   }
 
-  // Clears the gradient of the queries and sets delta, the sum of do * o.
-  void prepare(int64_t head, Range span) const {
+  // Brings in the queries and their do, and sets delta, the sum of do * o.
+  void begin_head(Tiles<T>& tiles, int64_t head, Range span) const {
+    const int64_t rows = span.end - span.begin, head_size = layout.head_size;
+    copy_rows<T>({tiles.q, tiles.stride}, {qkv + span.begin * row_size + layout.query(head), row_size}, rows,
+                 head_size, scale());
+    copy_rows<T>({tiles.d_o, tiles.stride}, {d_o + o_index(span.begin, head), layout.heads * head_size}, rows,
+                 head_size);
+    std::fill_n(tiles.dq, rounded_up(rows, kRowBlock) * tiles.stride, T(0));
     for (int64_t t = span.begin; t < span.end; ++t) {
-      std::fill_n(dqkv + t * row_size + layout.query(head), layout.head_size, T(0));
-      const T *d_row = d_o + o_index(t, head), *o_row = o + o_index(t, head);
+      const T *d_row = tiles.d_o + tiles.row(t), *o_row = o + o_index(t, head);
       T sum = 0;
 #pragma omp simd reduction(+ : sum)
-      for (int64_t k = 0; k < layout.head_size; ++k) sum += d_row[k] * o_row[k];
+      for (int64_t k = 0; k < head_size; ++k) sum += d_row[k] * o_row[k];
       delta[head * tokens + t] = sum;
     }
   }
@@ -88,23 +95,17 @@ struct Backward {
       if (seen.empty()) continue;
       T *p = tiles.p + row * kTileKeys, *ds = tiles.ds + row * kTileKeys;
       const int64_t columns = written.end - written.begin;
-      product_of_rows<T, false>({p + written.begin, kTileKeys},
-                                {tiles.q + row * tiles.stride, tiles.stride, 1},
+      product_of_rows<T, false>({p + written.begin, kTileKeys}, {tiles.q + tiles.row(first), tiles.stride, 1},
                                 {tiles.keys_across + written.begin, kTileKeys}, columns, layout.head_size);
       product_of_rows<T, false>({ds + written.begin, kTileKeys},
-                                {tiles.d_o + row * tiles.stride, tiles.stride, 1},
+                                {tiles.d_o + tiles.row(first), tiles.stride, 1},
                                 {tiles.values_across + written.begin, kTileKeys}, columns, layout.head_size);
       for (int64_t r = 0; r < block_rows; ++r)
         differentiate_row(p + r * kTileKeys, ds + r * kTileKeys, head, first + r,
                           visible_keys(start, first + r, key, keys), written);
-      product_of_rows<T, false>({tiles.dq, tiles.stride}, {ds + seen.begin, kTileKeys, 1},
-                                {tiles.keys + seen.begin * tiles.stride, tiles.stride}, tiles.stride,
-                                seen.end - seen.begin);
-      for (int64_t r = 0; r < block_rows; ++r) {
-        T* dq = dqkv + (first + r) * row_size + layout.query(head);
-#pragma omp simd
-        for (int64_t k = 0; k < layout.head_size; ++k) dq[k] += scale() * tiles.dq[r * tiles.stride + k];
-      }
+      product_of_rows<T, true>({tiles.dq + tiles.row(first), tiles.stride}, {ds + seen.begin, kTileKeys, 1},
+                               {tiles.keys + seen.begin * tiles.stride, tiles.stride}, tiles.stride,
+                               seen.end - seen.begin);
     }
   }
 
@@ -116,47 +117,50 @@ struct Backward {
       while (end < rows && start[query + end] < key + column + kRowBlock) ++end;
       if (end <= begin) continue;
       const int64_t first = begin * kTileKeys + column;
-      product_of_rows<T, true>({tiles.dvalues + column * tiles.stride, tiles.stride},
-                               {tiles.p + first, 1, kTileKeys},
-                               {tiles.d_o + begin * tiles.stride, tiles.stride}, tiles.stride, end - begin);
+      product_of_rows<T, true>(
+          {tiles.dvalues + column * tiles.stride, tiles.stride}, {tiles.p + first, 1, kTileKeys},
+          {tiles.d_o + tiles.row(query + begin), tiles.stride}, tiles.stride, end - begin);
       product_of_rows<T, true>({tiles.dkeys + column * tiles.stride, tiles.stride},
                                {tiles.ds + first, 1, kTileKeys},
-                               {tiles.q + begin * tiles.stride, tiles.stride}, tiles.stride, end - begin);
+                               {tiles.q + tiles.row(query + begin), tiles.stride}, tiles.stride, end - begin);
     }
   }
 
-  // All that one tile of keys takes part in. Both kinds of tile begin at multiples of 64 from the span's
-  // begin.
-  void run_keys(Tiles<T>& tiles, int64_t kv_head, int64_t key, Range span) const {
+  // What one head adds to the gradient of one tile of keys and values. Both kinds of tile begin at multiples
+  // of 64 from the span's begin.
+  void run_keys(Tiles<T>& tiles, int64_t head, int64_t key, Range span) const {
     const int64_t keys = std::min(kTileKeys, span.end - key), head_size = layout.head_size;
-    const T* row = qkv + key * row_size;
-    copy_rows<T>({tiles.keys, tiles.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
-    transpose<T>({tiles.keys_across, kTileKeys}, {row + layout.key(kv_head), row_size}, keys, head_size);
-    transpose<T>({tiles.values_across, kTileKeys}, {row + layout.value(kv_head), row_size}, keys, head_size);
-    std::fill_n(tiles.dkeys, kTileKeys * tiles.stride, T(0));
-    std::fill_n(tiles.dvalues, kTileKeys * tiles.stride, T(0));
-    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head)
-      for (int64_t query = key; query < span.end && start[query] < key + keys; query += kTileQueries) {
-        const int64_t rows = std::min(kTileQueries, span.end - query);
-        copy_rows<T>({tiles.q, tiles.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
-                     head_size, scale());
-        copy_rows<T>({tiles.d_o, tiles.stride}, {d_o + o_index(query, head), layout.heads * head_size}, rows,
-                     head_size);
-        differentiate_queries(tiles, head, query, rows, key, keys);
-        add_to_keys(tiles, query, rows, key, keys);
-      }
-    T* d_row = dqkv + key * row_size;
-    copy_rows<T>({d_row + layout.key(kv_head), row_size}, {tiles.dkeys, tiles.stride}, keys, head_size);
-    copy_rows<T>({d_row + layout.value(kv_head), row_size}, {tiles.dvalues, tiles.stride}, keys, head_size);
+    const int64_t kv_head = head / layout.group(), key_row = key * row_size + layout.key(kv_head);
+    const int64_t value_row = key * row_size + layout.value(kv_head);
+    copy_rows<T>({tiles.keys, tiles.stride}, {qkv + key_row, row_size}, keys, head_size);
+    transpose<T>({tiles.keys_across, kTileKeys}, {qkv + key_row, row_size}, keys, head_size);
+    transpose<T>({tiles.values_across, kTileKeys}, {qkv + value_row, row_size}, keys, head_size);
+    if (head % layout.group() == 0) {
+      std::fill_n(tiles.dkeys, kTileKeys * tiles.stride, T(0));
+      std::fill_n(tiles.dvalues, kTileKeys * tiles.stride, T(0));
+    } else {
+      copy_rows<T>({tiles.dkeys, tiles.stride}, {dqkv + key_row, row_size}, keys, head_size);
+      copy_rows<T>({tiles.dvalues, tiles.stride}, {dqkv + value_row, row_size}, keys, head_size);
+    }
+    for (int64_t query = key; query < span.end && start[query] < key + keys; query += kTileQueries) {
+      const int64_t rows = std::min(kTileQueries, span.end - query);
+      differentiate_queries(tiles, head, query, rows, key, keys);
+      add_to_keys(tiles, query, rows, key, keys);
+    }
+    copy_rows<T>({dqkv + key_row, row_size}, {tiles.dkeys, tiles.stride}, keys, head_size);
+    copy_rows<T>({dqkv + value_row, row_size}, {tiles.dvalues, tiles.stride}, keys, head_size);
   }
 
   void run(int64_t kv_head, int64_t token) const {
     const Range span = {document_at_or_after(token), document_at_or_after(token + kSpanTokens)};
     if (span.empty()) return;
-    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head)
-      prepare(head, span);
-    Tiles<T> tiles(layout.head_size);
-    for (int64_t key = span.begin; key < span.end; key += kTileKeys) run_keys(tiles, kv_head, key, span);
+    Tiles<T> tiles(layout.head_size, span);
+    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head) {
+      begin_head(tiles, head, span);
+      for (int64_t key = span.begin; key < span.end; key += kTileKeys) run_keys(tiles, head, key, span);
+      copy_rows<T>({dqkv + span.begin * row_size + layout.query(head), row_size}, {tiles.dq, tiles.stride},
+                   span.end - span.begin, layout.head_size, scale());
+    }
   }
 };
 

@@ -37,6 +37,7 @@ Range widened(Range range) {
 // Sets the columns of `written` that are not `visible`.
 template <typename T>
 void fill_hidden(T* row, Range visible, Range written, T value) {
+  if (visible.begin == written.begin && visible.end == written.end) return;
   if (visible.empty()) visible = {written.begin, written.begin};
   std::fill(row + written.begin, row + visible.begin, value);
   std::fill(row + visible.end, row + written.end, value);
