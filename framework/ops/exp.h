@@ -2,7 +2,6 @@
 // which would break the promises about bits and NaN.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -16,7 +15,8 @@ inline double fast_exp(double x) { return std::exp(x); }
 inline float fast_exp(float x) {
   constexpr float kLowest = -87.0F, kHighest = 88.0F, kLog2E = 1.44269504F;
   constexpr float kLn2High = 0x1.62e4p-1F, kLn2Low = 0x1.7f7d1cp-20F;
-  const float bounded = std::min(std::max(x, kLowest), kHighest);
+  const float above = x < kLowest ? kLowest : x;
+  const float bounded = above > kHighest ? kHighest : above;
   const float n = std::nearbyint(bounded * kLog2E);
   const float r = (bounded - n * kLn2High) - n * kLn2Low;
   float q = 0x1.6a23cep-10F;

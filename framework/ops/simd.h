@@ -62,19 +62,27 @@ struct Block {
   int64_t stride;
 };
 
+// kKernelRows x kKernelVectors of C in registers. Not inlined, and rows of A reached from two pointers, so
+// that no address is spilled in the inner loop.
 template <typename T, bool kAccumulate>
-inline void kernel(T* c, int64_t c_stride, const T* a, int64_t a_row, int64_t a_depth, const T* b,
-                   int64_t b_stride, int64_t depth) {
+[[gnu::noinline]] void kernel(T* c, int64_t c_stride, const T* a, int64_t a_row, int64_t a_depth, const T* b,
+                              int64_t b_stride, int64_t depth) {
+  constexpr int kHalf = kKernelRows / 2;
   Vector<T> sum[kKernelRows][kKernelVectors];
+#pragma GCC unroll 8
   for (int row = 0; row < kKernelRows; ++row)
     for (int v = 0; v < kKernelVectors; ++v)
       sum[row][v] = kAccumulate ? load(c + row * c_stride + v * kLanes<T>) : Vector<T>{};
+  const T* halves[2] = {a, a + kHalf * a_row};
   for (int64_t k = 0; k < depth; ++k) {
     Vector<T> right[kKernelVectors];
-    for (int v = 0; v < kKernelVectors; ++v) right[v] = load(b + k * b_stride + v * kLanes<T>);
+    for (int v = 0; v < kKernelVectors; ++v) right[v] = load(b + v * kLanes<T>);
     for (int row = 0; row < kKernelRows; ++row)
-      for (int v = 0; v < kKernelVectors; ++v) sum[row][v] += a[row * a_row + k * a_depth] * right[v];
+      for (int v = 0; v < kKernelVectors; ++v)
+        sum[row][v] += halves[row / kHalf][row % kHalf * a_row] * right[v];
+    halves[0] += a_depth, halves[1] += a_depth, b += b_stride;
   }
+#pragma GCC unroll 8
   for (int row = 0; row < kKernelRows; ++row)
     for (int v = 0; v < kKernelVectors; ++v) store(c + row * c_stride + v * kLanes<T>, sum[row][v]);
 }
