@@ -60,12 +60,14 @@ class Transformer {
   // Cross-entropy (nats) at each position with a target, 0 elsewhere; stores nothing for backward.
   void score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch, Stream& stream);
 
-  // Generation: appends `tokens` to the cache and returns logits of the last one (V floats, valid until the
-  // next call).
+  // Generation. A cache holds up to `capacity` positions, at most config().context.
   std::unique_ptr<KvCache, void (*)(KvCache*)> make_cache(int64_t capacity) const;
+  // Appends `tokens` (one or more; a prompt at once, then one by one) to the cache and returns logits of the
+  // last one: V floats, valid until the next call. Errors: more tokens than the cache has room for.
   std::span<const float> next_logits(KvCache& cache, std::span<const int32_t> tokens, Stream& stream) const;
 
   // Logits of every position of one document (n x V, row-major), computed by the plain path: for checks.
+  // Errors: no token, or more than config().context.
   std::vector<float> logits(std::span<const int32_t> tokens, Stream& stream) const;
 
  private:

@@ -1,5 +1,6 @@
 // The gradients of a whole model.
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cmath>
 
@@ -70,6 +71,21 @@ TEST(Transformer, RecomputationGivesTheSameBits) {
   TestModel recomputed(config);
   EXPECT_EQ(stored.gradient(batch), recomputed.gradient(batch));
   EXPECT_LT(recomputed.activation_arena->used_bytes(), stored.activation_arena->used_bytes());
+}
+
+TEST(Transformer, ThreadsDoNotChangeTheBits) {
+  const ModelConfig config = {
+      .vocabulary = 700, .layers = 2, .hidden = 96, .heads = 4, .kv_heads = 2, .ffn = 200, .context = 50};
+  const MicroBatch batch = random_batch(config.vocabulary, 3, 50, 5);
+  TestModel test(config);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  const std::vector<double> one = test.gradient(batch);
+  for (int count : {2, 3}) {
+    omp_set_num_threads(count);
+    EXPECT_EQ(test.gradient(batch), one) << count << " threads";
+  }
+  omp_set_num_threads(threads);
 }
 
 // One document of a packed sequence as a micro-batch of its own.
