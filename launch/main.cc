@@ -18,6 +18,7 @@ namespace {
 // One line registers a command; `fern help` lists them in this order.
 constexpr void (*kCommands[])(CLI::App&, Run&) = {
     declare_collect,
+    declare_prepare,
     declare_help,
 };
 
