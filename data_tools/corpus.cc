@@ -66,6 +66,9 @@ void cap(Corpus& corpus, int64_t most) {
   corpus.counts.over_cap = size - most;
 }
 
+// Many names are the same in both languages, and that is worth knowing.
+bool is_name(SegmentKind kind) { return kind == SegmentKind::kCountry || kind == SegmentKind::kLanguage; }
+
 class CorpusReader {
  public:
   CorpusReader(Corpus& corpus, const CorpusOptions& options) : corpus_(corpus), options_(options) {}
@@ -80,7 +83,7 @@ class CorpusReader {
     const std::string english = segment.english.empty() ? std::string() : normalised(segment.english);
     if (!has_words(segment.text)) {
       ++corpus_.counts.wordless;
-    } else if (text == english) {
+    } else if (text == english && !is_name(segment.kind)) {
       ++corpus_.counts.identical;
     } else {
       keep(std::move(segment), text, english, file);

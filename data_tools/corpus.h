@@ -28,7 +28,7 @@ struct CorpusSegment {
 struct CorpusCounts {
   int64_t read = 0, kept = 0;
   int64_t duplicate = 0;  // the same English and text, but for case and punctuation
-  int64_t identical = 0;  // text equal to its English
+  int64_t identical = 0;  // text equal to its English, but for names of countries and languages
   int64_t wordless = 0;   // nothing but placeholders, digits and punctuation
   int64_t over_cap = 0;   // beyond max_segments, chosen by hash
 };

@@ -95,4 +95,14 @@ std::optional<Example> ExampleMaker::make(size_t index, Shots shots) const {
   return Example{.prompt = wording->prompt.render(values), .completion = wording->completion.render(values)};
 }
 
+std::vector<std::string> bare_prompts(const std::vector<Task>& tasks, const std::string& language_name) {
+  Values values;
+  values[Variable::kLanguage] = language_name;
+  std::vector<std::string> prompts;
+  for (const Task& task : tasks) {
+    for (const Wording& wording : task.wordings) prompts.push_back(wording.prompt.render(values));
+  }
+  return prompts;
+}
+
 }  // namespace fern

@@ -40,4 +40,7 @@ class ExampleMaker {
   std::vector<std::vector<size_t>> train_by_task_;  // training segments that each task fits
 };
 
+// Every wording's prompt for a language, without the segment's texts: what all its examples have in common.
+std::vector<std::string> bare_prompts(const std::vector<Task>& tasks, const std::string& language_name);
+
 }  // namespace fern

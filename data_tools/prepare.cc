@@ -7,6 +7,7 @@
 #include <atomic>
 #include <map>
 
+#include "data_tools/examples.h"
 #include "data_tools/language_name.h"
 #include "data_tools/parallel_for.h"
 #include "data_tools/prepare_language.h"
@@ -33,7 +34,7 @@ class Preparation {
   void run(const std::vector<Task>& tasks) {
     measure();
     const std::filesystem::path model = folder_.partial() / kTokenizerFile;
-    if (!std::filesystem::exists(model)) train(model);
+    if (!std::filesystem::exists(model)) train(model, tasks);
     const Tokenizer tokenizer(model);
     write_shards(tokenizer, tasks);
     expect_some("no language has an example to train on");
@@ -51,8 +52,8 @@ class Preparation {
       report.name = language_name(corpus.language);
       report.counts = corpus.counts;
       if (corpus.counts.kept < recipe_.data.min_segments) {
-        report.left_out = fmt::format("{} distinct segments; data.min_segments is {}", corpus.counts.kept,
-                                      recipe_.data.min_segments);
+        report.left_out = fmt::format("fewer than data.min_segments = {} distinct segments ({})",
+                                      recipe_.data.min_segments, corpus.counts.kept);
         return;
       }
       const std::lock_guard lock(mutex_);
@@ -61,8 +62,12 @@ class Preparation {
     expect_some("no language has enough text");
   }
 
-  void train(const std::filesystem::path& model) {
-    const std::vector<std::string> texts = tokenizer_texts();
+  void train(const std::filesystem::path& model, const std::vector<Task>& tasks) {
+    std::vector<std::string> texts = tokenizer_texts();
+    for (const LanguageReport& report : reports_) {
+      if (report.left_out.empty())
+        std::ranges::move(bare_prompts(tasks, report.name), std::back_inserter(texts));
+    }
     progress_.say(fmt::format("training the tokenizer: {} pieces from {} texts", recipe_.tokenizer.vocabulary,
                               texts.size()));
     size_t next = 0;

@@ -108,7 +108,7 @@ class LanguageWriter {
 
   std::string reason() const {
     if (shortest_dropped_ > 0)
-      return fmt::format("no example fits the context of {}; the shortest takes {}", job_.context,
+      return fmt::format("no example fits model.context = {} (the shortest takes {})", job_.context,
                          shortest_dropped_);
     if (report_.no_task > 0) return "no task fits its segments";
     return "no text in the training split";

@@ -79,17 +79,23 @@ void say_parity(Progress& progress, const std::vector<LanguageReport>& reports) 
                   ratios[ratios.size() / 2].first, worst_tenth(values), fmt::join(worst, ", ")));
 }
 
+// Reasons end in a figure of the language's own in brackets; languages are named together by the rest.
 void say_left_out(Progress& progress, const std::vector<LanguageReport>& reports) {
+  std::map<std::string, std::vector<std::string>> by_reason;
   std::vector<std::string> unseen;
   for (const LanguageReport& report : reports) {
+    const size_t figure = report.left_out.rfind(" (");
     if (!report.left_out.empty())
-      progress.say(fmt::format("left out: {} ({}): {}", report.language, report.name, report.left_out));
+      by_reason[report.left_out.substr(0, figure)].push_back(
+          report.language + (figure == std::string::npos ? "" : report.left_out.substr(figure)));
     else if (report.splits[static_cast<size_t>(Split::kValid)].documents == 0)
       unseen.push_back(report.language);
   }
+  for (const auto& [reason, languages] : by_reason)
+    progress.say(fmt::format("left out, {}: {}", reason, fmt::join(languages, ", ")));
   if (!unseen.empty())
     progress.say(
-        fmt::format("trained on, but too small to be held out for validation: {}", fmt::join(unseen, ", ")));
+        fmt::format("trained on, but too small for the validation split: {}", fmt::join(unseen, ", ")));
 }
 
 }  // namespace

@@ -45,6 +45,12 @@ TEST(Corpus, CountsWhatItLeavesOut) {
   EXPECT_EQ(corpus.counts.wordless, 1);
 }
 
+TEST(Corpus, NamesMayEqualTheirEnglish) {
+  Segment kenya = pair("Kenya", "Kenya");
+  kenya.kind = SegmentKind::kCountry;
+  EXPECT_EQ(corpus_of({kenya}).counts.kept, 1);
+}
+
 TEST(Corpus, PlaceholdersAreNoWords) {
   for (const char* text :
        {"", "  ", "%s", "%(count)d", "{0} {name}", "$1: $name", "@user@ 42", "%-5.2lf%%", "→ 12"})

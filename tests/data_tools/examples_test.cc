@@ -105,5 +105,10 @@ TEST(Examples, NoFittingTaskGivesNothing) {
   EXPECT_FALSE(ExampleMaker(tasks, corpus).make(0));
 }
 
+TEST(Examples, BarePromptsHaveTheLanguageOnly) {
+  const std::vector<Task> tasks = {task_of("a", 1, "{{ english }} in {{ language }}", "{{ text }}")};
+  EXPECT_EQ(bare_prompts(tasks, "Swahili"), std::vector<std::string>{" in Swahili"});
+}
+
 }  // namespace
 }  // namespace fern

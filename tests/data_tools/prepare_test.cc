@@ -117,15 +117,16 @@ TEST_F(Prepare, CompletionIsTheEndOfTheText) {
 
 TEST_F(Prepare, TooSmallLanguagesAreLeftOutAndNamed) {
   const std::string said = run();
-  EXPECT_EQ(manifest().at("left_out").at("xh"), "10 distinct segments; data.min_segments is 50");
-  EXPECT_NE(said.find("left out: xh (Xhosa)"), std::string::npos);
+  EXPECT_EQ(manifest().at("left_out").at("xh"), "fewer than data.min_segments = 50 distinct segments (10)");
+  EXPECT_NE(said.find("left out, fewer than data.min_segments = 50 distinct segments: xh (10)"),
+            std::string::npos);
   EXPECT_FALSE(fs::exists(folder() / "train" / "xh.gettext.h5"));
 }
 
 TEST_F(Prepare, LanguageWithOneSentenceIsLeftOut) {
   add_language(root_ / "collection", "zu", 1);
   run();
-  EXPECT_EQ(manifest().at("left_out").at("zu"), "1 distinct segments; data.min_segments is 50");
+  EXPECT_EQ(manifest().at("left_out").at("zu"), "fewer than data.min_segments = 50 distinct segments (1)");
 }
 
 TEST_F(Prepare, OnlyLanguageWithOneSentenceIsRefused) {
@@ -219,7 +220,7 @@ TEST_F(Prepare, VocabularyTooLargeForTheTextNamesOneThatWouldDo) {
 
 TEST_F(Prepare, ContextTooShortForEveryExampleIsRefused) {
   recipe_.model.context = 8;
-  EXPECT_NE(error().find("no example fits the context of 8; the shortest takes"), std::string::npos)
+  EXPECT_NE(error().find("no example fits model.context = 8 (the shortest takes"), std::string::npos)
       << error();
 }
 
