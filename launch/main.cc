@@ -19,6 +19,10 @@ namespace {
 constexpr void (*kCommands[])(CLI::App&, Run&) = {
     declare_collect,
     declare_prepare,
+    declare_evaluate,
+    declare_generate,
+    declare_export,
+    declare_import,
     declare_help,
 };
 

@@ -87,6 +87,7 @@ Transformer::Activations::~Activations() = default;
 
 Transformer::Transformer(const ModelConfig& config) : state_(std::make_unique<State>(config)) {}
 Transformer::~Transformer() = default;
+Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }

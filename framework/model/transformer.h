@@ -23,6 +23,7 @@ class Transformer {
   // Lays out parameters; allocates nothing. Errors (kBadUsage): see validate().
   explicit Transformer(const ModelConfig& config);
   ~Transformer();
+  Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
   Parameters& parameters();
   const Parameters& parameters() const;

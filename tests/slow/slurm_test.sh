@@ -70,8 +70,8 @@ sinfo -h -o %T | grep -q idle || fail "the node never became idle"
 export FERN_HOME="$work/home"
 mkdir -p "$FERN_HOME/launch" "$FERN_HOME/build"
 cp "$root"/launch/*.sh "$FERN_HOME/launch/"
-ln -s "$build/launch/fern" "$FERN_HOME/build/fern"
-"$root/tests/support/tiny_recipe.sh" "$work/tiny" "$build/launch/fern" || fail "the tiny corpus was not prepared"
+ln -s "$build/fern" "$FERN_HOME/build/fern"
+"$root/tests/support/tiny_recipe.sh" "$work/tiny" "$build/fern" || fail "the tiny corpus was not prepared"
 
 cd "$FERN_HOME" || exit 1
 job=$(sbatch --parsable --ntasks=2 --cpus-per-task=1 --output="$work/job.log" launch/slurm.sh "$work/tiny/recipe.toml" \
@@ -94,6 +94,6 @@ case "$last" in *'"step":400'*) ;; *) fail "the job ended before step 400: $last
 
 # The same, uninterrupted, on one rank without Slurm: equal.
 unset SLURM_CONF
-"$build/launch/fern" train "$work/tiny/recipe.toml" --out "$work/solo" --set train.steps=400 >/dev/null || fail "the run on one rank failed"
-"$build/launch/fern" compare "$work/run" "$work/solo" || fail "the run under Slurm differs from the one without"
+"$build/fern" train "$work/tiny/recipe.toml" --out "$work/solo" --set train.steps=400 >/dev/null || fail "the run on one rank failed"
+"$build/fern" compare "$work/run" "$work/solo" || fail "the run under Slurm differs from the one without"
 echo "ok: two ranks under Slurm, stopped and queued again, equal one rank that never stopped"

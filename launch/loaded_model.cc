@@ -1,0 +1,39 @@
+#include "launch/loaded_model.h"
+
+#include <spdlog/spdlog.h>
+
+#include "framework/model/config_json.h"
+
+namespace fern {
+
+namespace fs = std::filesystem;
+
+fs::path find_checkpoint(const fs::path& run_or_checkpoint) {
+  if (fs::exists(run_or_checkpoint / "manifest.json")) return run_or_checkpoint;
+  const fs::path folder = run_or_checkpoint / "checkpoints";
+  if (!fs::is_directory(folder))
+    fail_usage(
+        "{}: expected a run folder (with checkpoints/ in it) or a checkpoint (with manifest.json in it)",
+        run_or_checkpoint.string());
+  const auto newest = newest_valid_checkpoint(folder, [](const fs::path& path, const std::string& reason) {
+    spdlog::warn("checkpoint {} is not used: {}", path.string(), reason);
+  });
+  if (!newest) fail_usage("{}: no valid checkpoint in it yet; fern train saves them", folder.string());
+  return *newest;
+}
+
+std::unique_ptr<LoadedModel> load_model(const fs::path& run_or_checkpoint) {
+  const fs::path checkpoint = find_checkpoint(run_or_checkpoint);
+  Manifest manifest = read_manifest(checkpoint);
+  Transformer model(model_config_from_json(manifest.model));
+  Arena arena = sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); });
+  load_checkpoint(checkpoint, manifest, model.parameters(), {}, {});
+  Tokenizer tokenizer(checkpoint / "tokenizer.model");
+  expect(tokenizer.sha256() == manifest.tokenizer_sha256,
+         "{}: its tokenizer.model is not the one that its manifest names; restore the checkpoint from a copy",
+         checkpoint.string());
+  return std::make_unique<LoadedModel>(
+      LoadedModel{checkpoint, std::move(manifest), std::move(arena), std::move(model), std::move(tokenizer)});
+}
+
+}  // namespace fern
