@@ -71,10 +71,12 @@ std::vector<SourceFile> jsonl_files(const fs::path& path) {
   return files;
 }
 
+// Directly in `path`: deeper down, a FAQ.txt would look like a language.
 std::vector<SourceFile> text_files(const fs::path& path) {
   std::vector<SourceFile> files;
   for (const fs::path& file : files_with(path, ".txt"))
-    if (normalise_language(file.stem().string())) files.push_back({file, file.stem()});
+    if (file.lexically_relative(path).parent_path().empty() && normalise_language(file.stem().string()))
+      files.push_back({file, file.stem()});
   return files;
 }
 
@@ -119,6 +121,8 @@ Source recognise(const fs::path& path) {
   const bool is_file = fs::is_regular_file(path);
   for (const auto& [name, kind] : kPrefixes) {
     if (is_file && kind == SourceKind::kJsonl && path.extension() != ".jsonl") continue;
+    // Text files come with everything: they count where nothing else does.
+    if (kind == SourceKind::kText && !found.empty()) continue;
     Source source = {.kind = kind, .path = path, .files = list_files(kind, path)};
     if (!source.files.empty()) found.push_back(std::move(source));
   }

@@ -14,7 +14,7 @@ enum class SourceKind {
   kMediawiki,       // mediawiki:DIR     every folder under DIR with en.json and qqq.json
   kJsonl,  // jsonl:PATH        {"text": ..., "language": ..., "english": ...}: a file, or *.jsonl under PATH
   kText,   // text:FILE:LANG    one segment a line, or a paragraph when lines are blank between them
-};         // text:DIR          files named LANG.txt
+};         // text:DIR          files named LANG.txt, directly in DIR
 
 struct SourceFile {
   std::filesystem::path path;

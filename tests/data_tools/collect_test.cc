@@ -129,6 +129,24 @@ TEST_F(Collect, TextIsSplitAtLinesOrAtBlankLines) {
   EXPECT_EQ(read("xh")[0].text, "Molo bhuti");
 }
 
+TEST_F(Collect, BarePathIsRecognisedByWhatItHolds) {
+  write_file("b/sw/LC_MESSAGES/app.mo", make_mo({{"Open", "Fungua"}}));
+  write_file("b/yo.txt", "Bawo ni\n");
+  run(options({(root_ / "b").string()}));
+  EXPECT_EQ(read("sw").size(), 1u);
+  EXPECT_FALSE(fs::exists(root_ / "out/segments/yo.jsonl"));
+  write_file("b/more.jsonl", "{\"text\": \"Molo\", \"language\": \"xh\"}\n");
+  expect_error(options({(root_ / "b").string()}), {"several kinds", "gettext:"});
+}
+
+TEST_F(Collect, TextFilesOfAFolderAreThoseDirectlyInIt) {
+  write_file("t/zu.txt", "Sawubona\n");
+  write_file("t/doc/faq.txt", "Questions\n");
+  run(options({"text:" + (root_ / "t").string() + "/"}));
+  EXPECT_EQ(read("zu").size(), 1u);
+  EXPECT_FALSE(fs::exists(root_ / "out/segments/faq.jsonl"));
+}
+
 TEST_F(Collect, DuplicatesWithinALanguageAreLeftOut) {
   const fs::path file = write_file("words", "Molo\nMolo\nUnjani\n");
   run(options({"text:" + file.string() + ":xh"}));
