@@ -16,15 +16,21 @@ namespace fern {
 namespace {
 
 // One line registers a command; `fern help` lists them in this order.
+// clang-format off
 constexpr void (*kCommands[])(CLI::App&, Run&) = {
     declare_collect,
     declare_prepare,
+    declare_train,
     declare_evaluate,
     declare_generate,
     declare_export,
     declare_import,
+    declare_plan,
+    declare_compare,
+    declare_inspect,
     declare_help,
 };
+// clang-format on
 
 constexpr const char* kDescription =
     R"(Fern trains transformers across many low-resource languages.

@@ -41,11 +41,15 @@ std::string to_toml(const Recipe& recipe) {
   return text;
 }
 
-std::vector<std::string> keys_that_change_the_result(const Recipe& before, const Recipe& after) {
-  std::vector<std::string> keys;
-  for (const Field& field : fields())
-    if (!field.may_change && value_of(field, before) != value_of(field, after)) keys.emplace_back(field.key);
-  return keys;
+std::vector<std::string> changes_of_the_result(const Recipe& there, const Recipe& here) {
+  std::vector<std::string> changes;
+  for (const Field& field : fields()) {
+    const Value before = value_of(field, there), after = value_of(field, here);
+    if (!field.may_change && before != after)
+      changes.push_back(
+          fmt::format("{} is {} there and {} here", field.key, to_text(before), to_text(after)));
+  }
+  return changes;
 }
 
 BalanceRule balance_for(const DataConfig& data, const std::vector<std::string>& languages) {

@@ -74,9 +74,9 @@ Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::str
 // The resolved recipe as TOML that read_recipe takes: what a run folder keeps.
 std::string to_toml(const Recipe& recipe);
 
-// Keys whose values differ and that decide what a run computes: a run folder made under `before` cannot be
-// continued under `after` unless there are none.
-std::vector<std::string> keys_that_change_the_result(const Recipe& before, const Recipe& after);
+// Keys whose values differ and that decide what a run computes, as "model.layers is 4 there and 3 here": a
+// run made under `there` cannot be continued under `here` unless there are none.
+std::vector<std::string> changes_of_the_result(const Recipe& there, const Recipe& here);
 
 // The balance rule with explicit weights in the order of `languages`; a language without a weight gets 0.
 // Errors (kBadUsage): a weight for a language that is not among them.

@@ -95,7 +95,8 @@ TEST(Recipe, TellsWhichKeysChangeTheResult) {
   const Recipe before = read_recipe(file, {});
   const Recipe after = read_recipe(
       file, {"model.layers=3", "train.steps=20", "checkpoint.every=7", "train.threads=2", "parallel.zero=1"});
-  EXPECT_EQ(keys_that_change_the_result(before, after), std::vector<std::string>{"model.layers"});
+  EXPECT_EQ(changes_of_the_result(before, after),
+            std::vector<std::string>{"model.layers is 2 there and 3 here"});
 }
 
 TEST(Recipe, WeightsFollowTheOrderOfLanguages) {

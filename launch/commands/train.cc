@@ -1,0 +1,165 @@
+#include <fmt/format.h>
+#include <omp.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "launch/commands.h"
+#include "launch/machine.h"
+#include "launch/run_log.h"
+#include "launch/run_memory.h"
+#include "launch/run_state.h"
+#include "launch/stop_signals.h"
+#include "launch/text.h"
+#include "launch/training_data.h"
+#include "launch/training_run.h"
+
+namespace fern {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+struct Options {
+  std::string recipe, out;
+  std::vector<std::string> overrides;
+};
+
+// One `fern train` on one rank.
+class TrainCommand {
+ public:
+  TrainCommand(const Options& options, Communicator& communicator)
+      : communicator_(communicator),
+        recipe_(read_recipe(options.recipe, options.overrides)),
+        folder_(options.out.empty() ? fs::path("runs") / recipe_.name() : fs::path(options.out)),
+        mesh_(resolve(recipe_.mesh, communicator.size(), recipe_.batch.reduction_shards)),
+        threads_(threads_per_rank(recipe_.threads, communicator.local_size())) {}
+
+  ExitCode run() {
+    omp_set_num_threads(static_cast<int>(threads_));
+    const TrainingData data(recipe_);
+    ModelConfig model = recipe_.model;
+    model.vocabulary = data.tokenizer().vocabulary();
+    const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_);
+    say_what_comes(data, model, sizes);
+    claim_run_folder(folder_, recipe_, communicator_);
+    TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
+    resume(training);
+    return train(training, data);
+  }
+
+ private:
+  void say_what_comes(const TrainingData& data, const ModelConfig& model, const ArenaSizes& sizes) {
+    const std::vector<MemoryItem> memory =
+        memory_of_rank(sizes, model, mesh_, resident_bytes(), data.touched_bytes(recipe_.train.steps));
+    if (communicator_.local_rank() == 0)
+      expect_fits(memory, communicator_.local_size(), available_memory_bytes());
+    int64_t sequences = 0;
+    for (const LanguageData& language : data.languages()) sequences += language.sequences();
+    spdlog::info("{}: {} languages ({}), {} tokens in {} sequences of {}", recipe_.name(),
+                 data.names().size(), names_text(data.names(), 12),
+                 count_text(static_cast<double>(data.tokens())), count_text(static_cast<double>(sequences)),
+                 model.context);
+    const Transformer shape(model);
+    spdlog::info("model: {} parameters, {} layers, hidden {}, vocabulary {}",
+                 count_text(static_cast<double>(shape.parameters().elements())), model.layers, model.hidden,
+                 model.vocabulary);
+    std::string parts;
+    for (const MemoryItem& item : memory)
+      parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", item.name,
+                           bytes_text(static_cast<double>(item.bytes)));
+    spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(total_bytes(memory))), parts);
+    spdlog::info(
+        "{} rank(s) x {} thread(s), zero {}; a step is {} sequences in {} micro-batches, {} reduction shards",
+        communicator_.size(), threads_, mesh_.zero, recipe_.batch.sequences,
+        recipe_.batch.sequences / recipe_.batch.micro_sequences, recipe_.batch.reduction_shards);
+    warn_of_binding();
+  }
+
+  void warn_of_binding() {
+    const int64_t share = machine_cores() / communicator_.local_size();
+    if (recipe_.threads == 0 && communicator_.rank() == 0 && threads_ < share)
+      spdlog::warn(
+          "each rank is bound to {} core(s) of its share of {}; mpirun --bind-to none lets it use them",
+          threads_, share);
+  }
+
+  void resume(TrainingRun& training) {
+    const std::optional<fs::path> checkpoint = find_checkpoint(folder_, communicator_);
+    if (!checkpoint) return;
+    training.trainer().resume(*checkpoint);
+    spdlog::info("continuing from {}", checkpoint->string());
+  }
+
+  ExitCode train(TrainingRun& training, const TrainingData& data) {
+    Trainer& trainer = training.trainer();
+    const int64_t first_step = trainer.step();
+    if (first_step >= recipe_.train.steps) {
+      spdlog::info("{} has all its {} steps; raise train.steps to go on", folder_.string(),
+                   recipe_.train.steps);
+      return ExitCode::kDone;
+    }
+    std::optional<RunLog> log;
+    if (communicator_.rank() == 0)
+      log.emplace(folder_, data.names(), training.ledger(), recipe_.train, first_step);
+    spdlog::info("first step begins after {:.2f} s", seconds_since(start_));
+    const StopSignals signals;
+    const Trainer::Outcome outcome = trainer.run(signals.requested(), [&](const StepMetrics& metrics) {
+      if (log) log->add(metrics);
+    });
+    if (log) {
+      log->finish();
+      say_what_came(trainer, first_step, log->last_loss());
+    }
+    if (outcome == Trainer::Outcome::kDone) return ExitCode::kDone;
+    spdlog::info("stopped on request, after saving; the same command goes on from there");
+    return ExitCode::kStopped;
+  }
+
+  void say_what_came(const Trainer& trainer, int64_t first_step, double loss) {
+    spdlog::info("steps {} to {} in {}, last loss {:.4f}{}", first_step + 1, trainer.step(),
+                 duration_text(seconds_since(start_)), loss,
+                 trainer.skipped() > 0 ? fmt::format(", {} skipped: not finite", trainer.skipped()) : "");
+    spdlog::info(
+        "{0}: recipe.toml, metrics.jsonl, ledger.json, TensorBoard events (tensorboard --logdir {0}), "
+        "checkpoints/",
+        folder_.string());
+  }
+
+  const Clock::time_point start_ = Clock::now();
+  Communicator& communicator_;
+  const Recipe recipe_;
+  const fs::path folder_;
+  const Mesh mesh_;
+  const int64_t threads_;
+};
+
+}  // namespace
+
+void declare_train(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand(
+      "train", "Trains a recipe on prepared data; continues by itself what is in the run folder");
+  auto options = std::make_shared<Options>();
+  command->add_option("recipe", options->recipe, "the recipe")->required()->option_text("RECIPE");
+  command->add_option("--set", options->overrides, "override a key of the recipe; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("SECTION.KEY=VALUE");
+  command->add_option("--out", options->out, "the run folder (default: runs/<name of the recipe>)")
+      ->option_text("RUN");
+  command->footer(
+      "SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save and exit 3; the same command goes on. Any number of ranks\n"
+      "that divides batch.reduction_shards gives the same weights to the bit: mpirun -n 4 fern train RECIPE");
+  command->callback([&run, options] {
+    run = [options](Communicator& communicator) { return TrainCommand(*options, communicator).run(); };
+  });
+}
+
+}  // namespace fern

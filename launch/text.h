@@ -1,0 +1,16 @@
+// Numbers as people read them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fern {
+
+std::string bytes_text(double bytes);  // "512 B", "3.4 MB", "12.1 GB", in powers of 1000
+std::string count_text(double count);  // "950", "3.4 k", "25.1 M", "1.2 G"
+// "am, ha, sw and 12 more": at most `most` names.
+std::string names_text(const std::vector<std::string>& names, size_t most);
+
+}  // namespace fern

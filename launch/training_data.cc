@@ -1,0 +1,83 @@
+#include "launch/training_data.h"
+
+#include <algorithm>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path tokenizer_file(const Recipe& recipe) { return fs::path(recipe.data.folder) / "tokenizer.model"; }
+
+Tokenizer open_tokenizer(const Recipe& recipe) {
+  expect(TrainingData::is_prepared(recipe),
+         "{}: there is no prepared data (data.folder); run fern prepare {}", recipe.data.folder,
+         recipe.file.string());
+  return Tokenizer(tokenizer_file(recipe));
+}
+
+std::vector<std::string> names_of(const std::vector<LanguageData>& languages) {
+  std::vector<std::string> names;
+  for (const LanguageData& language : languages) names.push_back(language.language());
+  return names;
+}
+
+// Sizes are tokens, and the budget is what the run draws. UniMax promises a number of passes, and a pass is
+// over packed sequences, so there they count as full.
+std::vector<double> shares_of(const Recipe& recipe, const std::vector<LanguageData>& languages) {
+  const BalanceRule rule = balance_for(recipe.data, names_of(languages));
+  const double context = static_cast<double>(recipe.model.context);
+  std::vector<double> sizes;
+  for (const LanguageData& language : languages)
+    sizes.push_back(rule.kind == BalanceKind::kUniMax ? static_cast<double>(language.sequences()) * context
+                                                      : static_cast<double>(language.tokens()));
+  const double drawn = static_cast<double>(recipe.train.steps * recipe.batch.sequences) * context;
+  return balance(rule, sizes, drawn);
+}
+
+std::vector<int64_t> sequences_of(const std::vector<LanguageData>& languages) {
+  std::vector<int64_t> sequences;
+  for (const LanguageData& language : languages) sequences.push_back(language.sequences());
+  return sequences;
+}
+
+}  // namespace
+
+bool TrainingData::is_prepared(const Recipe& recipe) { return fs::exists(tokenizer_file(recipe)); }
+
+TrainingData::TrainingData(const Recipe& recipe)
+    : tokenizer_(open_tokenizer(recipe)),
+      languages_(open_languages(recipe.data.folder, "train", tokenizer_.sha256(), recipe.model.context)),
+      names_(names_of(languages_)),
+      sampler_(recipe.seed, shares_of(recipe, languages_), sequences_of(languages_), recipe.batch.sequences),
+      loader_(languages_, sampler_,
+              {.sequences = recipe.batch.sequences,
+               .micro_sequences = recipe.batch.micro_sequences,
+               .context = recipe.model.context},
+              recipe.batch.normalization) {}
+
+int64_t TrainingData::tokens() const {
+  int64_t tokens = 0;
+  for (const LanguageData& language : languages_) tokens += language.tokens();
+  return tokens;
+}
+
+size_t TrainingData::touched_bytes(int64_t steps) const {
+  constexpr double kToken_bytes = sizeof(int32_t) + sizeof(uint8_t);  // id and loss mask
+  constexpr double kDocument_bytes = 2 * sizeof(int64_t);             // offset and loss bytes
+  const std::vector<int64_t> drawn = sampler_.counts_after(steps * sampler_.batch());
+  double bytes = 0;
+  for (size_t l = 0; l < languages_.size(); ++l) {
+    const auto sequences = static_cast<double>(languages_[l].sequences());
+    const double part = std::min(1.0, static_cast<double>(drawn[l]) / sequences);
+    bytes += part * kToken_bytes * static_cast<double>(languages_[l].tokens());
+    for (const Shard& shard : languages_[l].shards())
+      bytes += kDocument_bytes * static_cast<double>(shard.documents());
+  }
+  return static_cast<size_t>(bytes);
+}
+
+}  // namespace fern

@@ -1,0 +1,42 @@
+// What `fern prepare` made, opened for training: tokenizer, shards, sampler and loader.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "framework/data/loader.h"
+#include "framework/data/sampler.h"
+#include "recipes/recipe.h"
+#include "tokenizer/tokenizer.h"
+
+namespace fern {
+
+class TrainingData {
+ public:
+  // Errors: data.folder is not prepared, or with another tokenizer or a larger context; nothing to draw.
+  explicit TrainingData(const Recipe& recipe);
+  TrainingData(const TrainingData&) = delete;
+  TrainingData& operator=(const TrainingData&) = delete;
+
+  static bool is_prepared(const Recipe& recipe);
+
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const std::vector<LanguageData>& languages() const { return languages_; }
+  const std::vector<std::string>& names() const { return names_; }
+  const Sampler& sampler() const { return sampler_; }
+  const Loader& loader() const { return loader_; }
+  int64_t tokens() const;
+
+  // Bytes of the mapped shards that a run touches in its first `steps` steps.
+  size_t touched_bytes(int64_t steps) const;
+
+ private:
+  Tokenizer tokenizer_;
+  std::vector<LanguageData> languages_;
+  std::vector<std::string> names_;
+  Sampler sampler_;
+  Loader loader_;
+};
+
+}  // namespace fern

@@ -1,0 +1,49 @@
+#include "launch/training_run.h"
+
+#include "framework/model/config_json.h"
+
+namespace fern {
+
+namespace {
+
+Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
+  model.parameters().allocate(arena, model.config().dtype);
+  model.parameters().initialize(recipe.seed);
+  return model.parameters();
+}
+
+RunFolder run_folder(const Recipe& recipe, const ModelConfig& model, const TrainingData& data,
+                     const std::filesystem::path& folder) {
+  RunFolder run{
+      .checkpoints = folder / "checkpoints", .manifest = {}, .tokenizer_model = data.tokenizer().path()};
+  run.manifest.model = to_json(model);
+  run.manifest.recipe = to_toml(recipe);
+  run.manifest.tokenizer_sha256 = data.tokenizer().sha256();
+  return run;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
+                         const ArenaSizes& sizes, const TrainingData& data,
+                         const std::filesystem::path& folder, Communicator& communicator)
+    : parameters_arena_("parameters", sizes.parameters, recipe.device),
+      optimizer_arena_("optimizer", sizes.optimizer, recipe.device),
+      reduction_arena_("reduction", sizes.reduction, recipe.device),
+      activations_arena_("activations", sizes.activations, recipe.device),
+      model_(model),
+      reducers_(parallelize(in_place(model_, recipe, parameters_arena_), mesh, recipe.batch.reduction_shards,
+                            communicator, reduction_arena_)),
+      optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
+      ledger_(data.names()),
+      trainer_(recipe.train,
+               {.model = model_,
+                .optimizer = optimizer_,
+                .schedule = recipe.schedule,
+                .loader = data.loader(),
+                .gradients = *reducers_.gradients,
+                .scalars = *reducers_.scalars,
+                .ledger = ledger_},
+               run_folder(recipe, model, data, folder), activations_arena_) {}
+
+}  // namespace fern

@@ -1,0 +1,38 @@
+// Everything one rank holds while it trains: the arenas, and what is built in them.
+#pragma once
+
+#include <filesystem>
+
+#include "framework/core/arena.h"
+#include "framework/data/ledger.h"
+#include "framework/model/transformer.h"
+#include "framework/optim/adamw.h"
+#include "framework/train/trainer.h"
+#include "launch/run_memory.h"
+#include "launch/training_data.h"
+#include "parallel/communicator.h"
+#include "parallel/parallelize.h"
+#include "recipes/recipe.h"
+
+namespace fern {
+
+class TrainingRun {
+ public:
+  // Takes arenas of `sizes` and builds in them; weights are the recipe's initial ones. Borrows all but the
+  // folder. `mesh` is resolved. Errors: the system has not that much memory.
+  TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh, const ArenaSizes& sizes,
+              const TrainingData& data, const std::filesystem::path& folder, Communicator& communicator);
+
+  Trainer& trainer() { return trainer_; }
+  const Ledger& ledger() const { return ledger_; }
+
+ private:
+  Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_;
+  Transformer model_;
+  Reducers reducers_;
+  AdamW optimizer_;
+  Ledger ledger_;
+  Trainer trainer_;
+};
+
+}  // namespace fern
