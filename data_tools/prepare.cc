@@ -25,7 +25,7 @@ namespace {
 // One run of prepare, stage by stage.
 class Preparation {
  public:
-  Preparation(const Recipe& recipe, LanguageFiles files, PreparedFolder& folder, Progress& progress)
+  Preparation(const Recipe& recipe, LanguageFiles files, PreparedFolder& folder, WorkProgress& progress)
       : recipe_(recipe), files_(std::move(files)), folder_(folder), progress_(progress) {
     for (const auto& [language, paths] : files_) languages_.push_back(language);
     reports_.resize(languages_.size());
@@ -162,7 +162,7 @@ class Preparation {
   const Recipe& recipe_;
   const LanguageFiles files_;
   PreparedFolder& folder_;
-  Progress& progress_;
+  WorkProgress& progress_;
   std::vector<std::string> languages_;
   std::vector<LanguageReport> reports_;  // in the order of languages_
   TextSizes sizes_;
@@ -186,7 +186,7 @@ LanguageFiles chosen(LanguageFiles files, const std::vector<std::string>& names)
 
 }  // namespace
 
-void prepare(const Recipe& recipe, Progress& progress) {
+void prepare(const Recipe& recipe, WorkProgress& progress) {
   const bool instruct = recipe.data.kind == DataKind::kInstruct;
   const std::vector<Task> tasks = instruct ? read_tasks(recipe.templates_folder()) : std::vector<Task>();
   LanguageFiles files = chosen(find_segment_files(recipe.data.segments), recipe.data.languages);

@@ -1,7 +1,7 @@
 // `fern prepare`: from collected segments to a tokenizer and packed shards.
 #pragma once
 
-#include "data_tools/progress.h"
+#include "data_tools/work_progress.h"
 #include "recipes/recipe.h"
 
 namespace fern {
@@ -12,6 +12,6 @@ namespace fern {
 // (one per thread) and the tokenizer's text. The same inputs give the same bytes on any number of threads.
 // Errors: no segments, invalid UTF-8 (file and line), no language with enough text, a tokenizer that the text
 // is too small for, a context too short for every example, a folder that cannot be written.
-void prepare(const Recipe& recipe, Progress& progress);
+void prepare(const Recipe& recipe, WorkProgress& progress);
 
 }  // namespace fern

@@ -34,7 +34,7 @@ SplitTotals totals_of(const std::vector<LanguageReport>& reports, int split) {
   return totals;
 }
 
-void say_splits(Progress& progress, const std::vector<LanguageReport>& reports) {
+void say_splits(WorkProgress& progress, const std::vector<LanguageReport>& reports) {
   progress.say(fmt::format("{:<6} {:>9} {:>10} {:>10} {:>12} {:>12} {:>9}", "split", "languages", "examples",
                            "sequences", "tokens", "loss tokens", "too long"));
   for (int split = 0; split < kSplits; ++split) {
@@ -45,7 +45,7 @@ void say_splits(Progress& progress, const std::vector<LanguageReport>& reports) 
   }
 }
 
-void say_segments(Progress& progress, const std::vector<LanguageReport>& reports) {
+void say_segments(WorkProgress& progress, const std::vector<LanguageReport>& reports) {
   CorpusCounts sum;
   for (const LanguageReport& report : reports) {
     sum.read += report.counts.read;
@@ -61,7 +61,7 @@ void say_segments(Progress& progress, const std::vector<LanguageReport>& reports
                   sum.read, sum.kept, sum.duplicate, sum.identical, sum.wordless, sum.over_cap));
 }
 
-void say_parity(Progress& progress, const std::vector<LanguageReport>& reports) {
+void say_parity(WorkProgress& progress, const std::vector<LanguageReport>& reports) {
   std::vector<std::pair<double, std::string>> ratios;
   std::vector<double> values;
   for (const LanguageReport& report : reports) {
@@ -80,7 +80,7 @@ void say_parity(Progress& progress, const std::vector<LanguageReport>& reports) 
 }
 
 // Reasons end in a figure of the language's own in brackets; languages are named together by the rest.
-void say_left_out(Progress& progress, const std::vector<LanguageReport>& reports) {
+void say_left_out(WorkProgress& progress, const std::vector<LanguageReport>& reports) {
   std::map<std::string, std::vector<std::string>> by_reason;
   std::vector<std::string> unseen;
   for (const LanguageReport& report : reports) {
@@ -120,8 +120,8 @@ json prepare_manifest(const std::vector<LanguageReport>& reports, const Tokenize
           {"totals", totals}};
 }
 
-void say_summary(Progress& progress, const std::vector<LanguageReport>& reports, const Tokenizer& tokenizer,
-                 const std::filesystem::path& folder) {
+void say_summary(WorkProgress& progress, const std::vector<LanguageReport>& reports,
+                 const Tokenizer& tokenizer, const std::filesystem::path& folder) {
   say_left_out(progress, reports);
   say_segments(progress, reports);
   say_splits(progress, reports);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "data_tools/prepare_language.h"
-#include "data_tools/progress.h"
+#include "data_tools/work_progress.h"
 
 namespace fern {
 
@@ -13,7 +13,7 @@ namespace fern {
 nlohmann::json prepare_manifest(const std::vector<LanguageReport>& reports, const Tokenizer& tokenizer);
 
 // The summary: a line per split, parity, what was left out. `folder` is where it all is.
-void say_summary(Progress& progress, const std::vector<LanguageReport>& reports, const Tokenizer& tokenizer,
-                 const std::filesystem::path& folder);
+void say_summary(WorkProgress& progress, const std::vector<LanguageReport>& reports,
+                 const Tokenizer& tokenizer, const std::filesystem::path& folder);
 
 }  // namespace fern

@@ -35,7 +35,7 @@ void declare_prepare(CLI::App& program, Run& run) {
     run = [options](Communicator& communicator) {
       if (communicator.rank() != 0) return ExitCode::kDone;
       const Recipe recipe = read_recipe(options->recipe, options->overrides);
-      Progress progress(std::cout, isatty(STDOUT_FILENO) == 1);
+      WorkProgress progress(std::cout, isatty(STDOUT_FILENO) == 1);
       prepare(recipe, progress);
       return ExitCode::kDone;
     };

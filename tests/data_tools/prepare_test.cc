@@ -40,7 +40,7 @@ class Prepare : public testing::Test {
 
   std::string run() {
     std::ostringstream out;
-    Progress progress(out, false);
+    WorkProgress progress(out, false);
     prepare(recipe_, progress);
     return out.str();
   }

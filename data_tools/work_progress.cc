@@ -1,4 +1,4 @@
-#include "data_tools/progress.h"
+#include "data_tools/work_progress.h"
 
 #include <fmt/format.h>
 
@@ -15,14 +15,14 @@ std::string bar(int64_t done, int64_t total) {
 
 }  // namespace
 
-void Progress::say(const std::string& line) {
+void WorkProgress::say(const std::string& line) {
   const std::lock_guard lock(mutex_);
   if (bar_open_) out_ << '\n';
   bar_open_ = false;
   out_ << line << std::endl;
 }
 
-void Progress::advance(const std::string& label, int64_t done, int64_t total) {
+void WorkProgress::advance(const std::string& label, int64_t done, int64_t total) {
   const std::lock_guard lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   if (done < total && now - last_ < (terminal_ ? kTerminalEvery : kFileEvery)) return;

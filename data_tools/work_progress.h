@@ -9,10 +9,10 @@
 
 namespace fern {
 
-class Progress {
+class WorkProgress {
  public:
   // `out` is borrowed. On a terminal a bar is rewritten a few times a second; else a line every five seconds.
-  Progress(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}
+  WorkProgress(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}
 
   // A line that stays.
   void say(const std::string& line);
