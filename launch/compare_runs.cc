@@ -28,7 +28,8 @@ std::map<int64_t, Json> read_metrics(const fs::path& run) {
     Json metrics = Json::parse(line, nullptr, false);
     expect(metrics.is_object() && metrics.contains("step"), "{}:{}: expected a JSON object with a step",
            file.string(), number);
-    by_step[metrics.at("step").get<int64_t>()] = std::move(metrics);
+    const auto step = metrics.at("step").get<int64_t>();
+    by_step.insert_or_assign(step, std::move(metrics));
   }
   return by_step;
 }
@@ -39,7 +40,8 @@ std::map<int64_t, Manifest> read_checkpoints(const fs::path& run) {
   for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
     if (!fs::exists(entry.path() / "manifest.json")) continue;
     Manifest manifest = read_manifest(entry.path());
-    by_step[manifest.step] = std::move(manifest);
+    const int64_t step = manifest.step;
+    by_step.insert_or_assign(step, std::move(manifest));
   }
   return by_step;
 }

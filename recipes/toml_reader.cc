@@ -73,7 +73,7 @@ struct Collector {
   void store(const Field& field, const toml::node& node, const std::string& place) {
     Value value = read_value(field, node, place);
     if (field.beside_file && !std::get<std::string>(value).empty())
-      value = (fs::absolute(folder) / std::get<std::string>(value)).lexically_normal().string();
+      value = (fs::current_path() / folder / std::get<std::string>(value)).lexically_normal().string();
     settings[std::string(field.key)] = {std::move(value), place};
   }
 };

@@ -34,6 +34,15 @@ TEST(Recipe, TemplatesAreFoundBesideTheFileThatNamesThem) {
   EXPECT_EQ(recipe.templates_folder(), std::filesystem::absolute(folder / "templates"));
 }
 
+TEST(Recipe, MayBeNamedWithoutAFolder) {
+  const auto file = write_recipe("small.toml", kSmallRecipe);
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(file.parent_path());
+  const Recipe recipe = read_recipe("small.toml", {});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(recipe.templates_folder(), file.parent_path() / "templates");
+}
+
 TEST(Recipe, OverridesTakeTomlValuesAndBareWords) {
   const auto file = write_recipe("small.toml", kSmallRecipe);
   const Recipe recipe = read_recipe(
