@@ -5,7 +5,9 @@
 
 #include "framework/core/error.h"
 #include "framework/model/transformer.h"
+#include "framework/ops/linear.h"
 #include "framework/optim/adamw.h"
+#include "launch/machine.h"
 #include "launch/text.h"
 #include "parallel/parallelize.h"
 
@@ -26,10 +28,23 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
           .activations = activations.used_bytes()};
 }
 
+size_t working_process_bytes() {
+  constexpr int64_t kSize = 512;
+  std::vector<float> memory(3 * kSize * kSize);
+  const Tensor all_RI = Tensor::of(memory.data(), {3 * kSize, kSize});
+  const Tensor x = all_RI.rows(0, kSize), y = all_RI.rows(kSize, 2 * kSize),
+               w = all_RI.rows(2 * kSize, 3 * kSize);
+  Stream stream;
+  linear_forward(y, x, w, stream);
+  linear_backward_input(x, y, w, true, stream);
+  linear_backward_weight(w, y, x, stream);
+  return resident_bytes() - memory.size() * sizeof(float);
+}
+
 std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConfig& config, const Mesh& mesh,
-                                       size_t baseline_bytes, size_t mapped_bytes) {
+                                       size_t process_bytes, size_t mapped_bytes) {
   std::vector<MemoryItem> items = {
-      {"process", baseline_bytes, "the program and its libraries, before training"},
+      {"process", process_bytes, "the program, its libraries and their scratch"},
       {"parameters", arenas.parameters, "values and gradients"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <memory>
@@ -61,7 +62,7 @@ void print_languages(const TrainingData& data, const Recipe& recipe) {
   }
 }
 
-ExitCode plan(const Options& options, size_t baseline_bytes) {
+ExitCode plan(const Options& options) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
   const int ranks =
       options.ranks > 0 ? options.ranks : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data));
@@ -71,13 +72,15 @@ ExitCode plan(const Options& options, size_t baseline_bytes) {
   ModelConfig config = recipe.model;
   config.vocabulary = data ? data->tokenizer().vocabulary() : recipe.tokenizer.vocabulary;
 
+  const int64_t threads = threads_per_rank(recipe.threads, ranks);
   const Transformer model(config);
   fmt::print("{}: {} parameters, vocabulary {}; {} rank(s), {} thread(s) each, zero {}\n", recipe.name(),
              count_text(static_cast<double>(model.parameters().elements())), config.vocabulary, ranks,
-             threads_per_rank(recipe.threads, ranks), mesh.zero);
+             threads, mesh.zero);
+  omp_set_num_threads(static_cast<int>(threads));
   const size_t mapped = data ? data->touched_bytes(recipe.train.steps) : 0;
   const std::vector<MemoryItem> items =
-      memory_of_rank(measure_arenas(config, recipe, mesh), config, mesh, baseline_bytes, mapped);
+      memory_of_rank(measure_arenas(config, recipe, mesh), config, mesh, working_process_bytes(), mapped);
   const size_t available = available_memory_bytes();
   print_memory(items, ranks, available);
   print_work(config, recipe);
@@ -105,8 +108,8 @@ void declare_plan(CLI::App& program, Run& run) {
       ->check(CLI::Range(1, 1 << 20))
       ->option_text("N");
   command->callback([&run, options] {
-    run = [options, baseline = resident_bytes()](Communicator& communicator) {
-      return communicator.rank() == 0 ? plan(*options, baseline) : ExitCode::kDone;
+    run = [options](Communicator& communicator) {
+      return communicator.rank() == 0 ? plan(*options) : ExitCode::kDone;
     };
   });
 }

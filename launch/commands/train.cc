@@ -59,7 +59,7 @@ class TrainCommand {
  private:
   void say_what_comes(const TrainingData& data, const ModelConfig& model, const ArenaSizes& sizes) {
     const std::vector<MemoryItem> memory =
-        memory_of_rank(sizes, model, mesh_, resident_bytes(), data.touched_bytes(recipe_.train.steps));
+        memory_of_rank(sizes, model, mesh_, working_process_bytes(), data.touched_bytes(recipe_.train.steps));
     if (communicator_.local_rank() == 0)
       expect_fits(memory, communicator_.local_size(), available_memory_bytes());
     int64_t sequences = 0;
