@@ -28,7 +28,8 @@ class TrainingData {
   const Loader& loader() const { return loader_; }
   int64_t tokens() const;
 
-  // Bytes of the mapped shards that a run touches in its first `steps` steps.
+  // Bytes of the mapped shards that are expected to be resident after a run's first `steps` steps. The kernel
+  // maps a file in windows of 64 KiB around what is touched.
   size_t touched_bytes(int64_t steps) const;
 
  private:

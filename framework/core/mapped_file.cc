@@ -38,4 +38,6 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::forget_pages() const { madvise(const_cast<std::byte*>(data_), bytes_, MADV_DONTNEED); }
+
 }  // namespace fern

@@ -22,6 +22,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   uint64_t bytes() const { return bytes_; }
+  // Gives up the pages touched so far, so that they no longer count to this process; they come back when
+  // touched.
+  void forget_pages() const;
   // `count` values of T from `offset_bytes`. Errors: past the end, or not aligned for T.
   template <typename T>
   std::span<const T> values(uint64_t offset_bytes, uint64_t count) const {

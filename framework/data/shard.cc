@@ -164,6 +164,7 @@ Shard::Shard(const std::filesystem::path& path) {
          "{}: expected a shard there, but there is no such file: run fern prepare", path.string());
   const Hdf5File file = Hdf5File::open(path);
   state_ = std::make_unique<State>(file);
+  state_->mapped.forget_pages();  // checking the offsets touched much that training may never need
 }
 
 Shard::~Shard() = default;
