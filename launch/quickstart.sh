@@ -13,7 +13,9 @@ data=data/quickstart
 run=runs/quickstart
 cores=$(nproc)
 ranks=${FERN_QUICKSTART_RANKS:-$((cores >= 4 ? 4 : cores >= 2 ? 2 : 1))}
-steps=${FERN_QUICKSTART_STEPS:+--set train.steps=$FERN_QUICKSTART_STEPS}
+steps=""
+[ -z "${FERN_QUICKSTART_STEPS:-}" ] ||
+  steps="--set train.steps=$FERN_QUICKSTART_STEPS --set optimizer.warmup_steps=$((FERN_QUICKSTART_STEPS / 10))"
 start_s=$(date +%s)
 say() { printf '\n== %s   [%d min %02d s so far]\n' "$1" $((($(date +%s) - start_s) / 60)) $((($(date +%s) - start_s) % 60)); }
 
@@ -34,7 +36,7 @@ unpack() {
 }
 
 say "1/7 Install what is missing, and build"
-launch/setup.sh
+launch/setup.sh fern
 
 say "2/7 Fetch real text: interface translations from Debian packages (their licences are printed below)"
 unpack "$data/packages" mediawiki iso-codes
@@ -43,11 +45,10 @@ say "3/7 Collect: read, clean, normalise language codes, keep provenance"
 build/fern collect gettext "gettext:$data/packages/iso-codes" "mediawiki:$data/packages/mediawiki" --out "$data/collection"
 
 say "4/7 Prepare: split by source string, train the tokenizer, make instruction examples, pack into HDF5 shards"
-# shellcheck disable=SC2086
 build/fern prepare "$recipe"
 
 say "5/7 Train on $ranks MPI ranks (stops and resumes by itself; Ctrl-C saves first)"
-# shellcheck disable=SC2086
+# shellcheck disable=SC2086  # the settings are words
 mpirun -n "$ranks" build/fern train "$recipe" $steps --out "$run"
 
 say "6/7 Evaluate: bits per byte for each language on held-out messages"
@@ -55,7 +56,7 @@ build/fern evaluate "$run" --json "$run/evaluation.json"
 
 say "7/7 Export for other tools, and read it back"
 build/fern export "$run" --out "$run/export"
-build/fern generate "$run" --prompt "Translate from English to Swahili: Save changes" --max-tokens 32
+build/fern generate "$run" --prompt "Translate into Swahili: Save changes" --max-tokens 32
 
 cat <<END
 

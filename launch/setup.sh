@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that Fern needs and that are missing, and builds it into build/.
-# Usage: launch/setup.sh [--packages-only]
+# Usage: launch/setup.sh [TARGET...]    targets of the build, such as fern; default: everything, with the tests
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,8 +26,6 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086  # the list is words
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
-[ "${1:-}" = --packages-only ] && exit 0
-
 [ -f build/build.ninja ] || meson setup build >/dev/null || { cat build/meson-logs/meson-log.txt >&2; exit 1; }
 echo "setup: building into build/ (the first time takes some minutes)"
-ninja -C build
+ninja -C build "$@"
