@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "framework/core/error.h"
-#include "framework/core/hash.h"
+#include "framework/data/token_stream.h"
 
 namespace fern {
 
@@ -41,7 +41,7 @@ Ledger::Ledger(std::vector<std::string> languages)
          "[ledger] expected languages in the order of their codes, each once");
 }
 
-void Ledger::add(const std::vector<LanguageCounts>& counts) {
+void Ledger::add(const std::vector<LanguageCounts>& counts, std::span<const double> digest_words) {
   expect(counts.size() == languages_.size(), "[ledger] expected counts of {} languages, got {}",
          languages_.size(), counts.size());
   for (size_t i = 0; i < counts.size(); ++i) {
@@ -57,19 +57,21 @@ void Ledger::add(const std::vector<LanguageCounts>& counts) {
     sum.available = counts[i].available;
     sum.epochs = epochs_of(sum);
   }
+  token_stream_ = extend_token_stream(token_stream_, digest_words);
   ++steps_;
 }
 
 nlohmann::json Ledger::to_json() const {
   nlohmann::json languages = nlohmann::json::object();
   for (size_t i = 0; i < languages_.size(); ++i) languages[languages_[i]] = counts_to_json(counts_[i]);
-  return {{"steps", steps_}, {"languages", languages}};
+  return {{"steps", steps_}, {"token_stream_sha256", token_stream_}, {"languages", languages}};
 }
 
 Ledger Ledger::from_json(const nlohmann::json& json) {
   try {
     Ledger ledger;
     ledger.steps_ = json.at("steps").get<int64_t>();
+    ledger.token_stream_ = json.at("token_stream_sha256").get<std::string>();
     for (const auto& [language, counts] : json.at("languages").items()) {
       ledger.languages_.push_back(language);
       ledger.counts_.push_back(counts_from_json(counts));
@@ -86,33 +88,6 @@ void Ledger::expect_languages(const std::vector<std::string>& languages) const {
       "the ledger counts {} languages ({}), but the data has {} ({}): train on the data that this run began "
       "with, or begin a new run",
       languages_.size(), fmt::join(languages_, ", "), languages.size(), fmt::join(languages, ", "));
-}
-
-namespace {
-
-// One sequence, its boundaries counted from its own first position: where it lies in a micro-batch must not
-// show.
-void update_with_sequence(Sha256& hash, const MicroBatch& batch, int64_t slot) {
-  const auto begin = static_cast<size_t>(slot * batch.context), context = static_cast<size_t>(batch.context);
-  std::vector<int32_t> starts;
-  for (size_t t = begin; t < begin + context; ++t)
-    starts.push_back(batch.document_start_T[t] - static_cast<int32_t>(begin));
-  hash.update(batch.input_T.data() + begin, context * sizeof(int32_t));
-  hash.update(batch.target_T.data() + begin, context * sizeof(int32_t));
-  hash.update(starts.data(), context * sizeof(int32_t));
-}
-
-}  // namespace
-
-std::string token_stream_sha256(const Loader& loader, int64_t steps) {
-  Sha256 hash;
-  MicroBatch batch;
-  for (int64_t step = 0; step < steps; ++step)
-    for (int64_t micro = 0; micro < loader.micro_batches(); ++micro) {
-      loader.load(batch, step, micro);
-      for (int64_t slot = 0; slot < batch.sequences; ++slot) update_with_sequence(hash, batch, slot);
-    }
-  return hash.hex();
 }
 
 }  // namespace fern

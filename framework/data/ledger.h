@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,17 @@ class Ledger {
   Ledger() = default;
   // Errors: languages out of the byte order of their codes, or twice.
   explicit Ledger(std::vector<std::string> languages);
-  // Adds one step's counts. Errors: another number of languages, or of sequences in a language than before.
-  void add(const std::vector<LanguageCounts>& counts);
+  // Adds one step's counts, and its sequences' digests (token_stream.h) to the token stream's hash. Errors:
+  // another number of languages, or of sequences in a language than before.
+  void add(const std::vector<LanguageCounts>& counts, std::span<const double> digest_words);
   const std::vector<std::string>& languages() const { return languages_; }
   const std::vector<LanguageCounts>& counts() const { return counts_; }
   int64_t steps() const { return steps_; }
-  // {"steps": n, "languages": {"am": {"sequences": ..., "tokens": ..., "loss_tokens": ..., "bytes": ...,
-  // "available": ..., "epochs": ...}}}; all integers but epochs, which is sequences / available.
+  // Of all steps so far; "" before the first.
+  const std::string& token_stream_sha256() const { return token_stream_; }
+  // {"steps": n, "token_stream_sha256": "...", "languages": {"am": {"sequences": ..., "tokens": ...,
+  // "loss_tokens": ..., "bytes": ..., "available": ..., "epochs": ...}}}; all integers but epochs, which is
+  // sequences / available.
   nlohmann::json to_json() const;
   // Errors: not a ledger.
   static Ledger from_json(const nlohmann::json& json);
@@ -33,10 +38,7 @@ class Ledger {
   std::vector<std::string> languages_;
   std::vector<LanguageCounts> counts_;
   int64_t steps_ = 0;
+  std::string token_stream_;
 };
-
-// SHA-256 over the input tokens, targets and boundaries of steps [0, steps), in (step, slot) order: equal for
-// every number of ranks because it never sees one.
-std::string token_stream_sha256(const Loader& loader, int64_t steps);
 
 }  // namespace fern

@@ -3,16 +3,23 @@
 #include <algorithm>
 #include <limits>
 
+#include "framework/data/token_stream.h"
 #include "framework/optim/grad_norm.h"
 
 namespace fern {
+
+namespace {
+
+constexpr int64_t kDigestWords = std::tuple_size_v<SequenceDigest>;
+
+}  // namespace
 
 StepSums::StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks)
     : micro_batches_(micro_batches),
       micro_sequences_(micro_sequences),
       sequences_(micro_batches * micro_sequences),
       chunks_(chunks),
-      all_(static_cast<size_t>(micro_batches_ + 2 * sequences_ + chunks_)) {}
+      all_(static_cast<size_t>(micro_batches_ + (2 + kDigestWords) * sequences_ + chunks_)) {}
 
 void StepSums::clear() { std::fill(all_.begin(), all_.end(), 0.0); }
 
@@ -25,6 +32,9 @@ void StepSums::set_micro_batch(int64_t micro, double loss, const MicroBatch& bat
   all_[static_cast<size_t>(micro)] = loss;
   double* languages = all_.data() + micro_batches_ + sequences_ + micro * micro_sequences_;
   for (int64_t s = 0; s < micro_sequences_; ++s) languages[s] = batch.language_S[static_cast<size_t>(s)];
+  double* words = all_.data() + micro_batches_ + 2 * sequences_ + micro * micro_sequences_ * kDigestWords;
+  for (int64_t s = 0; s < micro_sequences_; ++s)
+    for (const uint32_t word : sequence_digest(batch, s)) *words++ = word;
 }
 
 std::span<double> StepSums::squares() { return std::span(all_).last(static_cast<size_t>(chunks_)); }
@@ -39,7 +49,13 @@ double StepSums::loss() const {
   return sum;
 }
 
-double StepSums::grad_norm() const { return norm_of(part(micro_batches_ + 2 * sequences_, chunks_)); }
+std::span<const double> StepSums::digest_words() const {
+  return part(micro_batches_ + 2 * sequences_, kDigestWords * sequences_);
+}
+
+double StepSums::grad_norm() const {
+  return norm_of(part(micro_batches_ + (2 + kDigestWords) * sequences_, chunks_));
+}
 
 void StepSums::language_losses(std::vector<double>& losses, const std::vector<LanguageCounts>& counts) const {
   losses.assign(counts.size(), 0.0);

@@ -20,7 +20,7 @@ class StepSums {
   void clear();
 
   // What forward() gave for one micro-batch: its weighted loss, and (in sequence_losses) each sequence's
-  // unweighted sum of cross-entropy.
+  // unweighted sum of cross-entropy. The batch's languages and digests (token_stream.h) are noted too.
   std::span<double> sequence_losses(int64_t micro);
   void set_micro_batch(int64_t micro, double loss, const MicroBatch& batch);
   std::span<double> squares();
@@ -28,6 +28,8 @@ class StepSums {
   // Makes every slot whole on every process.
   void exchange(ScalarReducer& scalars) { scalars.sum(all_); }
 
+  // After exchange(): the digests of all sequences in slot order.
+  std::span<const double> digest_words() const;
   // After exchange(). The batch's loss: micro-batches' weighted losses in order.
   double loss() const;
   double grad_norm() const;
@@ -38,8 +40,8 @@ class StepSums {
   std::span<const double> part(int64_t begin, int64_t count) const;
 
   int64_t micro_batches_, micro_sequences_, sequences_, chunks_;
-  // Losses of micro-batches, losses of sequences, languages of sequences, squares of chunks: one buffer, so
-  // that one exchange is enough.
+  // Losses of micro-batches, losses of sequences, languages of sequences, digests of sequences, squares of
+  // chunks: one buffer, so that one exchange is enough.
   std::vector<double> all_;
 };
 

@@ -88,7 +88,7 @@ void Trainer::train_step() {
     metrics_.loss_tokens += language.loss_tokens;
   }
   sums_.language_losses(metrics_.language_loss, counts);
-  parts_.ledger.add(counts);
+  parts_.ledger.add(counts, sums_.digest_words());
   ++step_;
 }
 

@@ -49,6 +49,9 @@ class Run : public testing::Test {
   static void expect_equals_whole(const std::string& run) {
     const Outcome outcome = run_fern({"compare", path("whole"), path(run)});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    const auto ledger = nlohmann::json::parse(text_of(folder_ / run / "ledger.json"));
+    EXPECT_EQ(ledger, nlohmann::json::parse(text_of(folder_ / "whole" / "ledger.json")));
+    EXPECT_EQ(ledger.at("token_stream_sha256").get<std::string>().size(), 64u);
   }
   static std::vector<fs::path> checkpoints(const std::string& run) {
     std::vector<fs::path> found;
@@ -87,6 +90,7 @@ TEST_F(Run, RanksAndZeroDoNotChangeIt) {
 TEST_F(Run, AnotherSeedIsAnotherRun) {
   ASSERT_EQ(run_fern(train("other", {"--set", "train.seed=4"})).exit_code, 0);
   EXPECT_EQ(run_fern({"compare", path("whole"), path("other")}).exit_code, 1);
+  EXPECT_NE(text_of(folder_ / "other" / "ledger.json"), text_of(folder_ / "whole" / "ledger.json"));
 }
 
 TEST_F(Run, StopsOnRequestAndGoesOnWithOtherRanks) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "framework/data/token_stream.h"
 #include "tests/framework/data/loader_fixture.h"
 
 namespace fern {
@@ -18,7 +19,7 @@ TEST(Ledger, SumsExactlyAndRoundTrips) {
   std::vector<LanguageCounts> sums(3);
   for (int64_t step = 0; step < 50; ++step) {
     const auto counts = loader.counts(step);
-    ledger.add(counts);
+    ledger.add(counts, {});
     for (size_t i = 0; i < 3; ++i) {
       sums[i].sequences += counts[i].sequences;
       sums[i].bytes += counts[i].bytes;
@@ -42,7 +43,7 @@ TEST(Ledger, NeverDiffersFromThePlanByMoreThanOneBatch) {
   const Loader loader = data.loader(4);
   Ledger ledger({"am", "sw", "yo"});
   for (int64_t step = 0; step < 100; ++step) {
-    ledger.add(loader.counts(step));
+    ledger.add(loader.counts(step), {});
     for (size_t i = 0; i < 3; ++i)
       ASSERT_LT(std::abs(static_cast<double>(ledger.counts()[i].sequences) -
                          static_cast<double>((step + 1) * 12) * data.sampler->shares()[i]),
@@ -54,10 +55,10 @@ TEST(Ledger, ContinuesFromJsonAsIfNeverStopped) {
   const SmallData data("continue");
   const Loader loader = data.loader(4);
   Ledger whole({"am", "sw", "yo"}), first({"am", "sw", "yo"});
-  for (int64_t step = 0; step < 10; ++step) whole.add(loader.counts(step));
-  for (int64_t step = 0; step < 4; ++step) first.add(loader.counts(step));
+  for (int64_t step = 0; step < 10; ++step) whole.add(loader.counts(step), {});
+  for (int64_t step = 0; step < 4; ++step) first.add(loader.counts(step), {});
   Ledger second = Ledger::from_json(nlohmann::json::parse(first.to_json().dump()));
-  for (int64_t step = 4; step < 10; ++step) second.add(loader.counts(step));
+  for (int64_t step = 4; step < 10; ++step) second.add(loader.counts(step), {});
   EXPECT_EQ(second.to_json(), whole.to_json());
 }
 
@@ -69,14 +70,14 @@ TEST(Ledger, RefusesWhatIsNotItsOwn) {
   EXPECT_TRUE(mentions(error_of([] { Ledger::from_json("text"); }), {"expected a ledger"}));
   EXPECT_TRUE(mentions(error_of([] { Ledger({"sw", "am"}); }), {"order of their codes"}));
   EXPECT_TRUE(mentions(error_of([] { Ledger({"am", "am"}); }), {"each once"}));
-  EXPECT_TRUE(mentions(error_of([] { Ledger({"am"}).add({}); }), {"1 languages, got 0"}));
+  EXPECT_TRUE(mentions(error_of([] { Ledger({"am"}).add({}, {}); }), {"1 languages, got 0"}));
   EXPECT_TRUE(mentions(error_of([] {
                          Ledger({"am"}).expect_languages({"am", "sw"});
                        }),
                        {"(am)", "(am, sw)"}));
   Ledger ledger({"am"});
-  ledger.add({{.sequences = 1, .available = 5}});
-  EXPECT_TRUE(mentions(error_of([&] { ledger.add({{.sequences = 1, .available = 6}}); }),
+  ledger.add({{.sequences = 1, .available = 5}}, {});
+  EXPECT_TRUE(mentions(error_of([&] { ledger.add({{.sequences = 1, .available = 6}}, {}); }),
                        {"am", "5", "6", "changed"}));
 }
 
