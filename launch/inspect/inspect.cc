@@ -5,7 +5,7 @@ namespace fern {
 std::vector<Inspector> inspectors() {
   return {
       checkpoint_inspector(), run_inspector(),        shard_inspector(),
-      prepared_inspector(),   collection_inspector(),
+      prepared_inspector(),   collection_inspector(), export_inspector(),
   };
 }
 
