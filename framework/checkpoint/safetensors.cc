@@ -120,6 +120,11 @@ SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(p
       else
         entries_[name] = entry_of(path_, name, value, file_bytes - data_begin_);
     }
+    uint64_t bytes = 0;
+    for (const auto& [name, entry] : entries_) bytes += entry.end - entry.begin;
+    expect(bytes == file_bytes - data_begin_,
+           "{}: expected {} bytes of tensors after the header, got {}: the file is damaged", path_.string(),
+           bytes, file_bytes - data_begin_);
   } catch (const json::exception& error) {
     fail("{}: the header is not what the safetensors format says: {}", path_.string(), error.what());
   }

@@ -84,7 +84,7 @@ void declare_generate(CLI::App& program, Run& run) {
   command->add_flag("--plain", options->plain, "no chat format: go on from the prompt itself");
   command->add_option("--max-tokens", options->max_tokens, "most tokens to write")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 20));
   command
       ->add_option("--temperature", options->sampling.temperature,
                    "0: always the likeliest token; 1: as the model says")

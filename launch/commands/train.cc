@@ -8,6 +8,7 @@
 
 #include "launch/commands.h"
 #include "launch/machine.h"
+#include "launch/run_lock.h"
 #include "launch/run_log.h"
 #include "launch/run_memory.h"
 #include "launch/run_state.h"
@@ -50,6 +51,8 @@ class TrainCommand {
     model.vocabulary = data.tokenizer().vocabulary();
     const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_);
     say_what_comes(data, model, sizes);
+    std::optional<RunLock> lock;
+    if (communicator_.rank() == 0) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);
     TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
     resume(training);

@@ -115,6 +115,17 @@ TEST_F(Run, KilledRunGoesOnFromItsLastCheckpoint) {
   expect_equals_whole("killed");
 }
 
+TEST_F(Run, TwoAtOnceInOneFolderAreRefused) {
+  const std::vector<std::string> words = train("shared", {"--set", "train.steps=2000"});
+  Program first(fern_command(words));
+  wait_for_steps("shared", 1);
+  const Outcome second = run_fern(words);
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_TRUE(has(second.err, "another fern train")) << second.err;
+  first.send(SIGTERM);
+  EXPECT_EQ(first.wait().exit_code, 3);
+}
+
 TEST_F(Run, DamagedCheckpointIsNamedAndTheOneBeforeUsed) {
   ASSERT_EQ(run_fern(train("damaged")).exit_code, 0);
   const fs::path newest = checkpoints("damaged").back(), weights = newest / "weights.h5";

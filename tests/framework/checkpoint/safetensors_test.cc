@@ -69,6 +69,11 @@ TEST_F(Safetensors, TruncationAtEveryLengthIsRefused) {
   }
 }
 
+TEST_F(Safetensors, BytesThatNoTensorHasAreRefused) {
+  write(bytes() + "x");
+  EXPECT_THROW(SafetensorsFile{path_}, Error);
+}
+
 TEST_F(Safetensors, OffsetsThatDoNotFitTheShapeAreRefused) {
   write_header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 64);
   EXPECT_THROW(SafetensorsFile{path_}, Error);
