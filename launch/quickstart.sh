@@ -60,7 +60,7 @@ build/fern generate "$run" --prompt "Translate into Swahili: Save changes" --max
 
 cat <<END
 
-Done in $((($(date +%s) - start_s) / 60)) minutes. Where everything is:
+Done after $((($(date +%s) - start_s) / 60)) min. Where everything is:
   $data/collection     the text, a JSONL file per language, with provenance
   $data/prepared       tokenizer.model and HDF5 shards
   $run/checkpoints     what training saved; metrics.jsonl and ledger.json beside it
