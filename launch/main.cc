@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -106,6 +107,8 @@ int run_and_report(int argc, char** argv, Communicator& communicator) {
 }  // namespace fern
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file size limit then fails the write, which says so, instead of ending us
   try {
     const auto communicator = fern::make_communicator(&argc, &argv);
     fern::set_up_logging(communicator->rank(), communicator->size());

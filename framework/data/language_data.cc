@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "framework/core/error.h"
 #include "framework/data/loader.h"
@@ -54,8 +56,33 @@ SequenceCounts LanguageData::sequence_counts(int64_t index) const {
   return shards_[shard].sequence_counts(index - first_sequence_[shard]);
 }
 
+namespace {
+
+// What fern prepare says it wrote must be there: a language that went missing would change every share.
+void expect_all_shards(const std::filesystem::path& folder, const std::string& split) {
+  std::ifstream file(folder / "prepare.json");
+  if (!file) return;
+  const nlohmann::json prepared = nlohmann::json::parse(file, nullptr, false);
+  expect(!prepared.is_discarded(), "{}: not JSON: run fern prepare again",
+         (folder / "prepare.json").string());
+  const nlohmann::json languages = prepared.value("languages", nlohmann::json::object());
+  for (const auto& [language, entry] : languages.items()) {
+    const nlohmann::json shards = entry.value("shards", nlohmann::json::array());
+    for (const auto& name : shards) {
+      const std::string shard = name.get<std::string>();
+      expect(!shard.starts_with(split + "/") || std::filesystem::exists(folder / shard),
+             "{}: expected the shard of {} there, as prepare.json lists it, but it is missing: run fern "
+             "prepare again",
+             (folder / shard).string(), language);
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
                                          const std::string& tokenizer_sha256, int64_t context) {
+  expect_all_shards(folder, split);
   std::map<std::string, std::vector<Shard>> by_language;
   for (const std::filesystem::path& path : shard_paths(folder / split)) {
     Shard shard(path);

@@ -187,6 +187,10 @@ TEST_F(Run, DamagedDataIsRefusedByName) {
   const Outcome truncated = run_fern(train("truncated"));
   EXPECT_EQ(truncated.exit_code, 1);
   EXPECT_TRUE(has(truncated.err, shard.filename().string())) << truncated.err;
+  fs::remove(shard);
+  const Outcome gone = run_fern(train("gone"));
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_TRUE(has(gone.err, shard.filename().string()) && has(gone.err, "fern prepare")) << gone.err;
   std::ofstream(shard, std::ios::binary) << bytes;
   const Outcome missing = run_fern(train("missing", {"--set", "data.folder=" + path("nowhere")}));
   EXPECT_NE(missing.exit_code, 0);
