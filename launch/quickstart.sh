@@ -49,7 +49,7 @@ build/fern prepare "$recipe"
 
 say "5/7 Train on $ranks MPI ranks (stops and resumes by itself; Ctrl-C saves first)"
 # shellcheck disable=SC2086  # the settings are words
-mpirun -n "$ranks" build/fern train "$recipe" $steps --out "$run"
+launch/ranks.sh "$ranks" build/fern train "$recipe" $steps --out "$run"
 
 say "6/7 Evaluate: bits per byte for each language on held-out messages"
 build/fern evaluate "$run" --json "$run/evaluation.json"

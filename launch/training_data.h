@@ -27,6 +27,9 @@ class TrainingData {
   const Sampler& sampler() const { return sampler_; }
   const Loader& loader() const { return loader_; }
   int64_t tokens() const;
+  // Reads this process's share of the shards against their hashes, as the `part`-th of `parts` on a machine.
+  // Errors: the shard and the dataset that is damaged.
+  void verify(int64_t part, int64_t parts) const { verify_shards(languages_, part, parts); }
 
   // Bytes of the mapped shards that are expected to be resident after a run's first `steps` steps. The kernel
   // maps a file in windows of 64 KiB around what is touched.

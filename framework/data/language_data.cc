@@ -96,4 +96,11 @@ std::vector<LanguageData> open_languages(const std::filesystem::path& folder, co
   return languages;
 }
 
+void verify_shards(const std::vector<LanguageData>& languages, int64_t part, int64_t parts) {
+  int64_t number = 0;
+  for (const LanguageData& language : languages)
+    for (const Shard& shard : language.shards())
+      if (number++ % parts == part) shard.verify();
+}
+
 }  // namespace fern

@@ -55,6 +55,10 @@ class LanguageData {
 std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
                                          const std::string& tokenizer_sha256, int64_t context);
 
+// Reads every `parts`-th shard, from number `part` on, against its hashes: processes that share a machine
+// share the work. Errors: see Shard::verify().
+void verify_shards(const std::vector<LanguageData>& languages, int64_t part, int64_t parts);
+
 struct BatchShape {
   int64_t sequences = 0;        // of a step, all ranks together
   int64_t micro_sequences = 0;  // of a micro-batch; divides sequences

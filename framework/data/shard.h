@@ -99,7 +99,8 @@ class Shard {
   // First document of a sequence; sequence(i) holds [first_document(i), first_document(i + 1)).
   int64_t first_document(int64_t sequence) const;
 
-  // Reads every byte against the stored hashes. Errors: the dataset that differs.
+  // Reads every byte against the stored hashes, and leaves none of them resident. Errors: the dataset that
+  // differs.
   void verify() const;
   // Fails unless this shard was made with that tokenizer and fits that context, saying which shard and what
   // to run.

@@ -63,6 +63,8 @@ std::vector<LanguageScore> score_all(LoadedModel& loaded, const Plan& plan, Comm
   const int64_t context = loaded.model.config().context;
   const auto held_out = open_languages(plan.data, plan.split, loaded.tokenizer.sha256(), context);
   const auto training = open_languages(plan.data, "train", loaded.tokenizer.sha256(), context);
+  verify_shards(held_out, communicator.local_rank(), communicator.local_size());
+  verify_shards(training, communicator.local_rank(), communicator.local_size());
   const UnigramBaseline baseline(training, loaded.tokenizer.vocabulary());
   const auto build = [&](Arena& arena) {
     return loaded.model.allocate_activations(arena, plan.micro_sequences * context);

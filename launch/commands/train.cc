@@ -45,18 +45,20 @@ class TrainCommand {
         threads_(threads_per_rank(recipe_.threads, communicator.local_size())) {}
 
   ExitCode run() {
+    const StopSignals signals;
     omp_set_num_threads(static_cast<int>(threads_));
     const TrainingData data(recipe_);
     ModelConfig model = recipe_.model;
     model.vocabulary = data.tokenizer().vocabulary();
     const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_);
     say_what_comes(data, model, sizes);
+    data.verify(communicator_.local_rank(), communicator_.local_size());
     std::optional<RunLock> lock;
     if (communicator_.rank() == 0) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);
     TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
     resume(training);
-    return train(training, data);
+    return train(training, data, signals);
   }
 
  private:
@@ -102,7 +104,7 @@ class TrainCommand {
     spdlog::info("continuing from {}", checkpoint->string());
   }
 
-  ExitCode train(TrainingRun& training, const TrainingData& data) {
+  ExitCode train(TrainingRun& training, const TrainingData& data, const StopSignals& signals) {
     Trainer& trainer = training.trainer();
     const int64_t first_step = trainer.step();
     if (first_step >= recipe_.train.steps) {
@@ -114,7 +116,6 @@ class TrainCommand {
     if (communicator_.rank() == 0)
       log.emplace(folder_, data.names(), training.ledger(), recipe_.train, first_step);
     spdlog::info("first step begins after {:.2f} s", seconds_since(start_));
-    const StopSignals signals;
     const Trainer::Outcome outcome = trainer.run(signals.requested(), [&](const StepMetrics& metrics) {
       if (log) log->add(metrics);
     });

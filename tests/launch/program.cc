@@ -69,11 +69,15 @@ Outcome run_fern(std::vector<std::string> arguments) {
   return Program(fern_command(std::move(arguments))).wait();
 }
 
-Outcome run_fern_on(int ranks, const std::vector<std::string>& arguments) {
+std::vector<std::string> fern_command_on(int ranks, const std::vector<std::string>& arguments) {
   std::vector<std::string> command = {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
                                       "-n",     std::to_string(ranks)};
   for (const std::string& word : fern_command(arguments)) command.push_back(word);
-  return Program(command).wait();
+  return command;
+}
+
+Outcome run_fern_on(int ranks, const std::vector<std::string>& arguments) {
+  return Program(fern_command_on(ranks, arguments)).wait();
 }
 
 }  // namespace fern

@@ -35,5 +35,6 @@ Outcome run_fern(std::vector<std::string> arguments);
 // `mpirun -n ranks fern` with these.
 Outcome run_fern_on(int ranks, const std::vector<std::string>& arguments);
 std::vector<std::string> fern_command(std::vector<std::string> arguments);
+std::vector<std::string> fern_command_on(int ranks, const std::vector<std::string>& arguments);
 
 }  // namespace fern

@@ -1,0 +1,36 @@
+// A tiny corpus, prepared, and one whole run of it that other runs are held to.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/launch/program.h"
+
+namespace fern {
+
+bool has(const std::string& text, const std::string& part);
+std::string text_of(const std::filesystem::path& path);
+
+class Run : public testing::Test {
+ protected:
+  static void SetUpTestSuite();
+  static void TearDownTestSuite();
+
+  static std::string path(const std::string& name) { return (folder_ / name).string(); }
+  // The words of `fern train` with the recipe, into the run folder of that name.
+  static std::vector<std::string> train(const std::string& run, std::vector<std::string> more = {});
+  // Fails unless `run` has the losses, checkpoints and ledger of `reference`.
+  static void expect_equal(const std::string& reference, const std::string& run);
+  static void expect_equals_whole(const std::string& run) { expect_equal("whole", run); }
+  static std::vector<std::filesystem::path> checkpoints(const std::string& run);
+  static std::string weights_hash(const std::filesystem::path& checkpoint);
+  // Fails when `run` has not done as many steps after a minute.
+  static void wait_for_steps(const std::string& run, int64_t steps);
+
+  static std::filesystem::path folder_;
+};
+
+}  // namespace fern
