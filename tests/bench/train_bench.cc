@@ -1,75 +1,52 @@
-// Training speed of a 27M-parameter Llama shape: whole steps (forward, backward, clipping, AdamW) on one
-// micro-batch. train_peer.py runs the same step in PyTorch, interleaved with this program.
+// Training speed of a Llama shape: whole steps (forward, backward, clipping, AdamW) on one micro-batch, and
+// the peak of the process's memory. train_peer.py runs the same step in PyTorch, interleaved with this
+// program.
 //
-//   OMP_NUM_THREADS=2 bench_train [STEPS]
+//   OMP_NUM_THREADS=2 bench_train [--hidden 512 --layers 6 --ffn 1408 ...]     bench_train --help
 //
-// The last line is "tokens_per_s X Y ...", one number a step, for the script.
-#include <dnnl.h>
+// The last line is a JSON object for the script.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <fstream>
-#include <string>
+#include <cstdio>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "framework/core/rng.h"
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
 #include "framework/optim/grad_norm.h"
+#include "tests/bench/machine.h"
+#include "tests/bench/train_options.h"
 
 namespace fern {
 namespace {
 
-const ModelConfig kShape = {
-    .vocabulary = 16000, .layers = 6, .hidden = 512, .heads = 8, .kv_heads = 8, .ffn = 1408, .context = 512};
-constexpr int64_t kSequences = 4;
 constexpr double kClipNorm = 1.0;
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::string processor() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
-}
-
-// Best of several square products by the library itself: what a step is measured against.
-double gemm_peak_flops() {
-  constexpr int64_t kSize = 2048;
-  std::vector<float> a(kSize * kSize, 1.0f), b(kSize * kSize, 1.0f), c(kSize * kSize);
-  double best = 0;
-  for (int run = 0; run < 8; ++run) {
-    const double begin = now_s();
-    dnnl_sgemm('N', 'T', kSize, kSize, kSize, 1.0f, a.data(), kSize, b.data(), kSize, 0.0f, c.data(), kSize);
-    best = std::max(best, 2.0 * kSize * kSize * kSize / (now_s() - begin));
-  }
-  return best;
-}
-
 // Random tokens, one document a sequence, every position with a target.
-MicroBatch random_batch() {
+MicroBatch random_batch(const ModelConfig& model, int64_t sequences) {
   MicroBatch batch;
-  batch.sequences = kSequences;
-  batch.context = kShape.context;
-  const int64_t tokens = kSequences * kShape.context;
+  batch.sequences = sequences;
+  batch.context = model.context;
+  const int64_t tokens = sequences * model.context;
   for (int64_t t = 0; t < tokens; ++t) {
     const auto id = [&](uint32_t what) {
-      return static_cast<int32_t>(random_below(static_cast<uint64_t>(kShape.vocabulary), 1, Purpose::kTest,
+      return static_cast<int32_t>(random_below(static_cast<uint64_t>(model.vocabulary), 1, Purpose::kTest,
                                                static_cast<uint64_t>(t), what));
     };
     batch.input_T.push_back(id(0));
     batch.target_T.push_back(id(1));
-    batch.document_start_T.push_back(static_cast<int32_t>(t / kShape.context * kShape.context));
+    batch.document_start_T.push_back(static_cast<int32_t>(t / model.context * model.context));
     batch.loss_weight_T.push_back(1.0f / static_cast<float>(tokens));
   }
-  batch.language_S.assign(kSequences, 0);
+  batch.language_S.assign(static_cast<size_t>(sequences), 0);
   batch.tokens = batch.loss_tokens = tokens;
   return batch;
 }
@@ -87,9 +64,10 @@ struct StepTimes {
 
 class Bench {
  public:
-  Bench()
-      : model_(kShape),
-        batch_(random_batch()),
+  explicit Bench(const TrainBenchOptions& options)
+      : model_(options.model),
+        batch_(random_batch(options.model, options.sequences)),
+        sequence_losses_(static_cast<size_t>(options.sequences)),
         arena_(sized_arena("bench", [this](Arena& arena) { allocate(arena); })) {
     model_.parameters().initialize(1);
     squares_.resize(static_cast<size_t>(gradient_chunks(model_.parameters())));
@@ -99,8 +77,7 @@ class Bench {
     StepTimes times;
     const double begin = now_s();
     fill_zero(model_.parameters().gradients());
-    double sequence_loss[kSequences];
-    loss_ = model_.forward(*activations_, sequence_loss, batch_, stream_);
+    loss_ = model_.forward(*activations_, sequence_losses_, batch_, stream_);
     times.forward_s = now_s() - begin;
     model_.backward(*activations_, batch_, sink_, stream_);
     times.backward_s = now_s() - begin - times.forward_s;
@@ -118,7 +95,7 @@ class Bench {
 
  private:
   void allocate(Arena& arena) {
-    model_.parameters().allocate(arena, DType::kF32);
+    model_.parameters().allocate(arena, model_.config().dtype);
     activations_ = model_.allocate_activations(arena, batch_.tokens);
     optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, model_.parameters(),
                                          Slice{0, model_.parameters().padded_elements()}, arena);
@@ -126,6 +103,7 @@ class Bench {
 
   Transformer model_;
   MicroBatch batch_;
+  std::vector<double> sequence_losses_;
   std::unique_ptr<Transformer::Activations> activations_;
   std::unique_ptr<AdamW> optimizer_;
   Arena arena_;
@@ -141,37 +119,69 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void run(int steps) {
-  Bench bench;
-  fmt::print(
-      "{}, {} threads, fp32; d {}, {} layers, {} heads, {} kv heads, ffn {}, vocabulary {}, {} x {} tokens\n",
-      processor(), omp_get_max_threads(), kShape.hidden, kShape.layers, kShape.heads, kShape.kv_heads,
-      kShape.ffn, kShape.vocabulary, kSequences, kShape.context);
+struct Measured {
+  std::vector<double> tokens_per_s, forward_ms, backward_ms, update_ms;
+  double idle_bytes = 0, peak_bytes = 0;  // of the process: before it began, and the most it had
+  double gemm_flops = 0;
+};
+
+Measured measure(const TrainBenchOptions& options) {
+  Measured measured;
+  measured.idle_bytes = resident_bytes();
+  Bench bench(options);
   bench.step();  // the first touches all memory
-  std::vector<double> rates, forward_ms, backward_ms, update_ms;
-  double peak = 0;
-  for (int i = 0; i < steps; ++i) {
-    peak = std::max(peak, gemm_peak_flops());
+  measured.peak_bytes = peak_resident_bytes();
+  for (int i = 0; i < options.steps; ++i) {
+    if (options.measure_peak)
+      measured.gemm_flops = std::max(measured.gemm_flops, gemm_peak_flops(name_of(options.model.dtype)));
     const StepTimes times = bench.step();
-    rates.push_back(static_cast<double>(bench.tokens()) / times.all_s());
-    forward_ms.push_back(1e3 * times.forward_s);
-    backward_ms.push_back(1e3 * times.backward_s);
-    update_ms.push_back(1e3 * times.update_s);
+    measured.tokens_per_s.push_back(static_cast<double>(bench.tokens()) / times.all_s());
+    measured.forward_ms.push_back(1e3 * times.forward_s);
+    measured.backward_ms.push_back(1e3 * times.backward_s);
+    measured.update_ms.push_back(1e3 * times.update_s);
   }
-  const double flops = median(rates) * training_flops_per_token(kShape, kShape.context);
-  fmt::print("{} parameters, {:.0f} MB in all, loss {:.4f}\n", bench.parameters(),
+  fmt::print("{} parameters, {:.0f} MB in arenas, loss {:.4f}\n", bench.parameters(),
              static_cast<double>(bench.arena_bytes()) / 1e6, bench.loss());
-  fmt::print("median of {}: forward {:.0f} ms, backward {:.0f} ms, clip and AdamW {:.0f} ms\n", steps,
-             median(forward_ms), median(backward_ms), median(update_ms));
-  fmt::print("{:.0f} tokens/s, {:.1f} GFLOP/s, {:.1f} % of the GEMM peak of {:.1f} GFLOP/s\n", median(rates),
-             flops / 1e9, 100 * flops / peak, peak / 1e9);
-  fmt::print("tokens_per_s {:.1f}\n", fmt::join(rates, " "));
+  return measured;
+}
+
+void print_shape(const TrainBenchOptions& options) {
+  const ModelConfig& model = options.model;
+  fmt::print("{}, {} threads, {}; d {}, {} layers, {} heads, ffn {}, vocabulary {}, {} x {} tokens\n",
+             processor_name(), omp_get_max_threads(), name_of(model.dtype), model.hidden, model.layers,
+             model.heads, model.ffn, model.vocabulary, options.sequences, model.context);
+}
+
+void print_result(const TrainBenchOptions& options, const Measured& measured) {
+  const double rate = median(measured.tokens_per_s),
+               flops_per_token = training_flops_per_token(options.model, options.model.context);
+  fmt::print("median of {}: forward {:.0f} ms, backward {:.0f} ms, clip and AdamW {:.0f} ms\n", options.steps,
+             median(measured.forward_ms), median(measured.backward_ms), median(measured.update_ms));
+  fmt::print("peak memory {:.0f} MB, {:.0f} MB above the idle process\n", measured.peak_bytes / 1e6,
+             (measured.peak_bytes - measured.idle_bytes) / 1e6);
+  fmt::print("{:.0f} tokens/s, {:.1f} GFLOP/s", rate, rate * flops_per_token / 1e9);
+  if (options.measure_peak)
+    fmt::print(", {:.1f} % of the GEMM peak of {:.1f} GFLOP/s",
+               100 * rate * flops_per_token / measured.gemm_flops, measured.gemm_flops / 1e9);
+  const nlohmann::json all = {{"tokens_per_s", measured.tokens_per_s},
+                              {"peak_bytes", measured.peak_bytes},
+                              {"idle_bytes", measured.idle_bytes},
+                              {"gemm_flops", measured.gemm_flops},
+                              {"flops_per_token", flops_per_token}};
+  fmt::print("\n{}\n", all.dump());
 }
 
 }  // namespace
 }  // namespace fern
 
 int main(int argc, char** argv) {
-  fern::run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 5);
-  return 0;
+  try {
+    const fern::TrainBenchOptions options = fern::read_train_bench_options(argc, argv);
+    fern::print_shape(options);
+    fern::print_result(options, fern::measure(options));
+    return 0;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_train: {}\n", error.what());
+    return 1;
+  }
 }

@@ -1,150 +1,140 @@
 #!/usr/bin/env python3
-"""Training speed of bench_train's shape in PyTorch, and the ratio, from one interleaved run.
+"""Speed and memory of bench_train's shape beside PyTorch's, from one interleaved run.
 
-    train_peer.py BENCH_TRAIN [--threads 2] [--rounds 5] [--steps 2] [--no-compile]
+    train_peer.py BENCH_TRAIN [--hidden 512 --layers 6 --ffn 1408 ...] [--dtype f32|bf16] [--threads 2] [--rounds 5]
 
-Each round runs bench_train, then PyTorch eager, then PyTorch compiled (where torch.compile works), a few steps
-each; medians over all steps of all rounds are compared. Both sides take whole steps: forward, backward,
-clipping, AdamW. The peer is the faster of its two forms.
+Each round runs bench_train, then every mode of PyTorch: eager and compiled, and for bf16 each of them both with
+autocast over fp32 weights and with a model that is bf16 throughout. Both sides take whole steps on the same
+batch: forward, backward, clipping, AdamW. Medians over all steps of all rounds are compared.
+
+Every mode lives in a process of its own, and what torch.compile makes is made by an earlier process, so that a
+mode's peak memory is that of its steps. The peer is the fastest mode for speed and the smallest for memory.
 """
 import argparse
+import json
 import os
-import platform
 import statistics
 import subprocess
+import sys
 import time
 
-VOCABULARY, LAYERS, HIDDEN, HEADS, FFN, CONTEXT, SEQUENCES = 16000, 6, 512, 8, 1408, 512, 4
+SHAPE = {"hidden": 512, "layers": 6, "ffn": 1408, "vocabulary": 16000, "context": 512, "sequences": 4}
+MODES = {"f32": ["eager", "compiled"],
+         "bf16": ["eager autocast", "compiled autocast", "eager pure", "compiled pure"]}
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bench_train")
+    for name, value in SHAPE.items():
+        parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--heads", type=int, help="default: one for every 64 of --hidden")
+    parser.add_argument("--dtype", choices=MODES, default="f32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of each side in a round")
-    parser.add_argument("--no-compile", action="store_true")
-    return parser.parse_args()
+    parser.add_argument("--modes", nargs="+", help="only these of PyTorch's modes")
+    arguments = parser.parse_args()
+    arguments.heads = arguments.heads or max(1, arguments.hidden // 64)
+    return arguments
 
 
-arguments = parse_arguments()
-os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
-import torch  # noqa: E402  reads OMP_NUM_THREADS when it loads
-import torch.nn.functional as F  # noqa: E402
+class Mode:
+    """One mode of PyTorch in a process of its own, which train_worker.py is."""
 
-torch.set_num_threads(arguments.threads)
+    def __init__(self, name):
+        self.name = name
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train_worker.py")
+        self.process = subprocess.Popen([sys.executable, script, name, json.dumps(vars(arguments))], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self.rates = []
+        self.torch = self.answer()["torch"]
 
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"PyTorch {self.name} ended with {self.process.wait()}")
+        return json.loads(line)
 
-def rotate(x, cos, sin):
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    def run(self, steps):
+        print(steps, file=self.process.stdin, flush=True)
+        self.rates += self.answer()["tokens_per_s"]
 
-
-class Layer(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.attention_norm = torch.nn.RMSNorm(HIDDEN, eps=1e-5)
-        self.qkv = torch.nn.Linear(HIDDEN, 3 * HIDDEN, bias=False)
-        self.o = torch.nn.Linear(HIDDEN, HIDDEN, bias=False)
-        self.ffn_norm = torch.nn.RMSNorm(HIDDEN, eps=1e-5)
-        self.gate_up = torch.nn.Linear(HIDDEN, 2 * FFN, bias=False)
-        self.down = torch.nn.Linear(FFN, HIDDEN, bias=False)
-
-    def forward(self, x, cos, sin):
-        batch, length, _ = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, HEADS, HIDDEN // HEADS)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        o = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
-        x = x + self.o(o.transpose(1, 2).reshape(batch, length, HIDDEN))
-        gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+    def end(self):
+        print(0, file=self.process.stdin, flush=True)
+        memory = self.answer()
+        self.process.wait()
+        self.peak, self.idle = memory["peak_bytes"], memory["idle_bytes"]
 
 
-class Llama(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(VOCABULARY, HIDDEN)
-        self.layers = torch.nn.ModuleList(Layer() for _ in range(LAYERS))
-        self.norm = torch.nn.RMSNorm(HIDDEN, eps=1e-5)
-        half = HIDDEN // HEADS // 2
-        angle = torch.outer(torch.arange(CONTEXT), 10000.0 ** (-torch.arange(half) / half))
-        self.register_buffer("cos", angle.cos())
-        self.register_buffer("sin", angle.sin())
-        for parameter in self.parameters():
-            if parameter.dim() == 2:
-                torch.nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, ids, targets):
-        x = self.embedding(ids)
-        for layer in self.layers:
-            x = layer(x, self.cos, self.sin)
-        logits = F.linear(self.norm(x), self.embedding.weight)  # tied, as bench_train's
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
-class Peer:
-    def __init__(self, compiled):
-        torch.manual_seed(1)
-        self.model = Llama()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), fused=True)
-        self.loss = torch.compile(self.model) if compiled else self.model
-        self.ids = torch.randint(0, VOCABULARY, (SEQUENCES, CONTEXT))
-        self.targets = torch.randint(0, VOCABULARY, (SEQUENCES, CONTEXT))
-
-    def step(self):
-        self.optimizer.zero_grad()
-        self.loss(self.ids, self.targets).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-
-    def rates(self, steps):
-        rates = []
-        self.step()  # not counted: bench_train has its own first step
-        for _ in range(steps):
-            begin = time.perf_counter()
-            self.step()
-            rates.append(SEQUENCES * CONTEXT / (time.perf_counter() - begin))
-        return rates
-
-
-def compiled_peer():
+def start(name):
+    """The mode, ready to step; None, saying why, where it does not work (torch.compile needs a compiler)."""
     try:
-        peer = Peer(compiled=True)
-        peer.step()
-        return peer
-    except Exception as error:  # torch.compile needs a compiler and more; say why and go on without
-        print(f"torch.compile does not work here: {type(error).__name__}: {str(error).splitlines()[0]}")
+        if name.startswith("compiled"):
+            Mode(name).end()  # leaves what it compiled on the disk
+        return Mode(name)
+    except RuntimeError as error:
+        print(f"left out: {error}")
         return None
 
 
-def ours(steps):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads))
-    output = subprocess.run([arguments.bench_train, str(steps)], env=environment, check=True,
-                            capture_output=True, text=True).stdout
-    lines = output.strip().splitlines()
-    return [float(rate) for rate in lines[-1].split()[1:]], lines[:-1]
+class Fern:
+    def __init__(self):
+        self.rates, self.gemm_flops = [], 0
+
+    def run(self, steps):
+        shape = [f"--{name}={getattr(arguments, name)}" for name in [*SHAPE, "heads", "dtype"]]
+        output = subprocess.run([arguments.bench_train, f"--steps={steps}", *shape], env=environment, check=True,
+                                stdout=subprocess.PIPE, text=True).stdout
+        *self.lines, result = output.strip().splitlines()
+        result = json.loads(result)
+        self.rates += result["tokens_per_s"]
+        self.gemm_flops = max(self.gemm_flops, result["gemm_flops"])
+        self.flops_per_token = result["flops_per_token"]
+        self.peak, self.idle = result["peak_bytes"], result["idle_bytes"]
+
+
+def print_rates(name, side):
+    print(f"{name:26} median {statistics.median(side.rates):7.1f} tokens/s   "
+          f"({min(side.rates):.1f} to {max(side.rates):.1f}, {len(side.rates)} steps)   "
+          f"peak {side.peak / 1e6:.0f} MB, {(side.peak - side.idle) / 1e6:.0f} above idle")
+
+
+def print_table(fern, modes):
+    fastest = max(modes, key=lambda mode: statistics.median(mode.rates))
+    smallest = min(modes, key=lambda mode: mode.peak)
+    least_added = min(modes, key=lambda mode: mode.peak - mode.idle)
+    ours, theirs = statistics.median(fern.rates), statistics.median(fastest.rates)
+    percent = 100 * fern.flops_per_token / fern.gemm_flops
+
+    def row(name, ours, theirs, mode):
+        print(f"{name:34}{ours:10.1f}{theirs:10.1f}   {mode.name:18}{ours / theirs:6.2f}")
+    print(f"{'':34}{'Fern':>10}{'PyTorch':>10}   {'in mode':18}{'ratio':>6}")
+    row("tokens/s", ours, theirs, fastest)
+    row(f"% of GEMM peak {fern.gemm_flops / 1e9:.1f} GFLOP/s", ours * percent, theirs * percent, fastest)
+    row("peak memory, MB", fern.peak / 1e6, smallest.peak / 1e6, smallest)
+    row("of it above the idle process, MB", (fern.peak - fern.idle) / 1e6,
+        (least_added.peak - least_added.idle) / 1e6, least_added)
 
 
 def main():
-    print(f"PyTorch {torch.__version__}, {platform.machine()}, {arguments.threads} threads, fp32; d {HIDDEN}, "
-          f"{LAYERS} layers, {HEADS} heads, ffn {FFN}, vocabulary {VOCABULARY}, {SEQUENCES} x {CONTEXT} tokens")
-    peers = {"PyTorch eager": Peer(compiled=False)}
-    if not arguments.no_compile and (compiled := compiled_peer()):
-        peers["PyTorch compiled"] = compiled
-    rates = {name: [] for name in ["Fern", *peers]}
+    modes = [mode for mode in map(start, arguments.modes or MODES[arguments.dtype]) if mode]
+    fern = Fern()
     for _ in range(arguments.rounds):
-        new, lines = ours(arguments.steps)
-        rates["Fern"] += new
-        for name, peer in peers.items():
-            rates[name] += peer.rates(arguments.steps)
-    print(*lines, sep="\n")
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    for name, values in rates.items():
-        print(f"{name:17} median {medians[name]:7.1f} tokens/s   ({min(values):.1f} to {max(values):.1f}, "
-              f"{len(values)} steps)")
-    best = max(peers, key=medians.get)
-    print(f"Fern / {best}: {medians['Fern'] / medians[best]:.2f}")
+        for side in [fern, *modes]:
+            side.run(arguments.steps)
+    for mode in modes:
+        mode.end()
+    print(*fern.lines[:2], sep="\n")
+    print_rates("Fern", fern)
+    for mode in modes:
+        print_rates(f"PyTorch {mode.name}", mode)
+    if modes:
+        print(f"against PyTorch {modes[0].torch}, {time.strftime('%F')}, load average {os.getloadavg()[1]:.1f}")
+        print_table(fern, modes)
 
 
+arguments = parse_arguments()
+environment = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads))
 if __name__ == "__main__":
     main()

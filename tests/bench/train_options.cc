@@ -1,0 +1,53 @@
+#include "tests/bench/train_options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+namespace fern {
+
+namespace {
+
+// Any element type that has a name; the model says which of them it computes with.
+DType dtype_named(const std::string& name) {
+  std::string names;
+  for (int d = 0; name_of(static_cast<DType>(d)) != "unknown"; ++d) {
+    if (name_of(static_cast<DType>(d)) == name) return static_cast<DType>(d);
+    names += fmt::format("{}{}", d == 0 ? "" : ", ", name_of(static_cast<DType>(d)));
+  }
+  fail_usage("--dtype {}: expected one of {}", name, names);
+}
+
+}  // namespace
+
+TrainBenchOptions read_train_bench_options(int argc, char** argv) {
+  TrainBenchOptions options;
+  ModelConfig& model = options.model;
+  std::string dtype(name_of(model.dtype));
+  CLI::App program("Training speed and memory of one shape; OMP_NUM_THREADS sets the threads");
+  program.add_option("--hidden", model.hidden, "model width")->capture_default_str();
+  program.add_option("--layers", model.layers, "blocks")->capture_default_str();
+  program.add_option("--ffn", model.ffn, "inner size of the feed-forward part")->capture_default_str();
+  program.add_option("--heads", model.heads,
+                     "query, key and value heads (default: one for every 64 of --hidden)");
+  program.add_option("--vocabulary", model.vocabulary, "token ids")->capture_default_str();
+  program.add_option("--context", model.context, "tokens of a sequence")->capture_default_str();
+  program.add_option("--sequences", options.sequences, "sequences of a step")->capture_default_str();
+  program.add_option("--dtype", dtype, "f32 or bf16")->capture_default_str();
+  program.add_option("--steps", options.steps, "steps to time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  program.add_flag("!--no-peak", options.measure_peak, "leave the machine's GEMM peak unmeasured");
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& end) {
+    std::exit(program.exit(end));
+  }
+  model.dtype = dtype_named(dtype);
+  if (model.heads == 0) model.heads = std::max<int64_t>(1, model.hidden / 64);
+  model.kv_heads = model.heads;
+  return options;
+}
+
+}  // namespace fern

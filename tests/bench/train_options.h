@@ -1,0 +1,19 @@
+// The command line of bench_train.
+#pragma once
+
+#include "framework/model/config.h"
+
+namespace fern {
+
+struct TrainBenchOptions {
+  ModelConfig model = {.vocabulary = 16000, .layers = 6, .hidden = 512, .ffn = 1408, .context = 512};
+  int64_t sequences = 4;
+  int steps = 5;
+  bool measure_peak = true;  // of the matrix product
+};
+
+// Prints help or what is wrong and ends the program when that is all there is to do. Errors: a dtype that has
+// no name; what the model refuses comes with the model.
+TrainBenchOptions read_train_bench_options(int argc, char** argv);
+
+}  // namespace fern
