@@ -1,5 +1,6 @@
 // Many processes: who am I, and the few exchanges Fern makes. Solo and MPI implementations; NCCL joins here.
-// Every exchange is called by all ranks in the same order; errors name the call and the rank.
+// Every collective, and every exchange of a lane, is called by all ranks in the same order; errors name the
+// call and the rank.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +20,9 @@ struct Outgoing {
   std::span<const float> values;
 };
 
+// Exchanges that may be in flight at a time, one a lane.
+inline constexpr int kExchangeLanes = 4;
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -30,12 +34,14 @@ class Communicator {
   virtual void barrier() = 0;
   // Element-wise sum over ranks, in place, on all ranks.
   virtual void all_reduce_sum(std::span<double> values) = 0;
-  // Starts sending and receiving between pairs of ranks. What one rank sends another meets what the other
-  // expects of it, in the order listed, and must be as long; empty messages are not sent. None goes to the
-  // own rank. The values are borrowed until the exchange is finished. At most two may be in flight.
-  virtual void start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) = 0;
-  // Waits for the older of the exchanges in flight.
-  virtual void finish_exchange() = 0;
+  // Starts sending and receiving between pairs of ranks. What one rank sends another on a lane meets what the
+  // other expects of it there, in the order listed, and must be as long; empty messages are not sent. None
+  // goes to the own rank. The values are borrowed until the exchange is done. Lanes do not wait for each
+  // other. Errors: the lane's exchange before is not done.
+  virtual void start_exchange(int lane, std::span<const Incoming> incoming,
+                              std::span<const Outgoing> outgoing) = 0;
+  // Moves what is in flight, without waiting. True when the lane's exchange is done, or none was started.
+  virtual bool exchange_done(int lane) = 0;
   // Every rank's block, in rank order, on all ranks. In place: rank r's own block is already in `values`,
   // which has as many elements as the counts add up to.
   virtual void all_gather(std::span<float> values, std::span<const int64_t> counts) = 0;

@@ -9,6 +9,9 @@ namespace fern {
 
 namespace {
 
+// Rounds of progress for each gradient that backward reports: some are needed to move one message.
+constexpr int kRoundsPerGradient = 4;
+
 template <typename T>
 std::span<T> part(std::span<T> whole, Slice slice) {
   return whole.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.elements()));
@@ -16,61 +19,103 @@ std::span<T> part(std::span<T> whole, Slice slice) {
 
 }  // namespace
 
+// Each starts with its neighbour, so that not all send to the same rank at once.
+template <typename Work>
+void DataReducer::for_each_neighbour(const Work& work) const {
+  for (int step = 1; step < plan_.ranks; ++step) work((plan_.rank + step) % plan_.ranks);
+}
+
 DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
                          Arena& arena)
     : plan_(std::move(plan)),
       communicator_(communicator),
       sum_(parameters.gradients(), plan_.rank * plan_.share(), (plan_.rank + 1) * plan_.share(), plan_.shards,
            arena),
+      tail_(parameters),
       values_(parameters.values()),
       gradients_(parameters.gradients()) {
   for (const Slice& slice : plan_.slices) counts_.push_back(slice.elements());
-  for (Tensor& arrivals : arrivals_)
-    arrivals = arena.allocate(DType::kF32, {plan_.foreign_nodes(), plan_.piece});
+  for (Lane& lane : lanes_)
+    lane.arrivals = arena.allocate(DType::kF32, {plan_.foreign_nodes(), plan_.longest_part()});
 }
 
-void DataReducer::start_piece(int64_t i) {
-  const Slice own = plan_.piece_of(plan_.rank, i);
-  std::vector<float*>& sources = sources_[static_cast<size_t>(i % 2)];
-  float* arrival = arrivals_[static_cast<size_t>(i % 2)].as<float>();
-  sources.clear();
-  incoming_.clear();
-  outgoing_.clear();
-  for (int rank = 0; rank < plan_.ranks; ++rank) {
-    const size_t nodes = plan_.nodes[static_cast<size_t>(rank)].size();
-    for (size_t node = 0; node < nodes; ++node) {
-      if (rank == plan_.rank) {
-        sources.push_back(sum_.values(node).data() + own.begin);
-        continue;
-      }
-      sources.push_back(arrival);
-      incoming_.push_back({rank, {arrival, static_cast<size_t>(own.elements())}});
-      arrival += plan_.piece;
-    }
-  }
-  // Each starts with its neighbour, so that not all send to the same rank at once.
-  for (int step = 1; step < plan_.ranks; ++step) {
-    const int rank = (plan_.rank + step) % plan_.ranks;
-    for (size_t node = 0; node < sum_.nodes().size(); ++node)
-      outgoing_.push_back({rank, part(sum_.values(node), plan_.piece_of(rank, i))});
-  }
-  communicator_.start_exchange(incoming_, outgoing_);
+void DataReducer::begin_shard() {
+  expect(done_ == started_, "[reducer] expected finish() before the next step, {} exchanges are under way",
+         started_ - done_);
+  completing_ = false;
+  started_ = done_ = 0;
+  tail_.restart();
+  sum_.begin_shard();
 }
 
-void DataReducer::finish_piece(int64_t i) {
-  communicator_.finish_exchange();
-  sum_to_root(part(gradients_.values<float>(), plan_.piece_of(plan_.rank, i)),
-              sources_[static_cast<size_t>(i % 2)], plan_.joins);
+void DataReducer::add(const Parameter& parameter) {
+  if (!completing_) return;
+  tail_.add(parameter);
+  for (int round = 0; round < kRoundsPerGradient; ++round) progress();
 }
 
 void DataReducer::finish() {
   sum_.expect_complete();
-  if (plan_.pieces > 0) start_piece(0);
-  for (int64_t i = 0; i < plan_.pieces; ++i) {
-    if (i + 1 < plan_.pieces) start_piece(i + 1);
-    finish_piece(i);
+  tail_.complete();
+  while (done_ < plan_.buckets) progress();
+}
+
+void DataReducer::progress() {
+  while (started_ < plan_.buckets && plan_.bucket_of(started_).begin >= tail_.begin() &&
+         lane_of(started_).phase == Phase::kIdle)
+    collect(started_++);
+  for (const Lane& lane : lanes_)
+    if (lane.phase != Phase::kIdle && communicator_.exchange_done(number_of(lane.bucket)))
+      advance(lane.bucket);
+}
+
+void DataReducer::collect(int64_t bucket) {
+  sum_.take_from(plan_.bucket_of(bucket).begin);
+  Lane& lane = lane_of(bucket);
+  lane.phase = Phase::kCollecting;
+  lane.bucket = bucket;
+  lane.sources.clear();
+  const Slice own = plan_.part_of(plan_.rank, bucket);
+  float* arrival = lane.arrivals.as<float>();
+  for (int rank = 0; rank < plan_.ranks; ++rank)
+    for (size_t node = 0; node < plan_.nodes[static_cast<size_t>(rank)].size(); ++node) {
+      if (rank == plan_.rank) {
+        lane.sources.push_back(sum_.values(node).data() + own.begin);
+        continue;
+      }
+      lane.sources.push_back(arrival);
+      incoming_.push_back({rank, {arrival, static_cast<size_t>(own.elements())}});
+      arrival += own.elements();
+    }
+  for_each_neighbour([&](int rank) {
+    for (size_t node = 0; node < sum_.nodes().size(); ++node)
+      outgoing_.push_back({rank, part(sum_.values(node), plan_.part_of(rank, bucket))});
+  });
+  start_exchange(bucket);
+}
+
+void DataReducer::advance(int64_t bucket) {
+  Lane& lane = lane_of(bucket);
+  if (lane.phase == Phase::kDelivering) {
+    lane.phase = Phase::kIdle;
+    ++done_;
+    return;
   }
-  if (!plan_.sliced) communicator_.all_gather(gradients_.values<float>(), counts_);
+  lane.phase = Phase::kDelivering;
+  const auto gradients = gradients_.values<float>();
+  const Slice own = plan_.part_of(plan_.rank, bucket);
+  sum_to_root(part(gradients, own), lane.sources, plan_.joins);
+  for_each_neighbour([&](int rank) {
+    incoming_.push_back({rank, part(gradients, intersection(plan_.part_of(rank, bucket), slice()))});
+    outgoing_.push_back({rank, part(gradients, intersection(own, plan_.kept_by(rank)))});
+  });
+  start_exchange(bucket);
+}
+
+void DataReducer::start_exchange(int64_t bucket) {
+  communicator_.start_exchange(number_of(bucket), incoming_, outgoing_);
+  incoming_.clear();
+  outgoing_.clear();
 }
 
 void DataReducer::gather_values() {

@@ -1,5 +1,6 @@
-// The gradient seam over data-parallel ranks: every rank adds up its slice of all ranks' sums, in the order
-// of the tree, so the result is the solo reducer's to the bit.
+// The gradient seam over data-parallel ranks: a bucket of the gradients is exchanged as soon as backward has
+// completed it, while backward goes on. Each rank adds up its part of all ranks' sums in the order of the
+// tree, so the result is the solo reducer's to the bit.
 #pragma once
 
 #include <array>
@@ -12,6 +13,7 @@
 #include "framework/train/reducers.h"
 #include "framework/train/shard_sum.h"
 #include "parallel/communicator.h"
+#include "parallel/gradient_tail.h"
 #include "parallel/reduction_plan.h"
 
 namespace fern {
@@ -21,31 +23,55 @@ class DataReducer final : public GradReducer {
   // Takes its buffers from `arena`, which may be measuring. REQUIRES: as parallelize(); the plan is of this
   // rank.
   DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator, Arena& arena);
-  void add(const Parameter&) override {}
+  // In the last backward of the last shard, starts what can start and moves what is under way; never waits.
+  void add(const Parameter& parameter) override;
   int64_t first_shard() const override { return sum_.first(); }
   int64_t last_shard() const override { return sum_.last(); }
-  void begin_shard() override { sum_.begin_shard(); }
+  void begin_shard() override;
+  void begin_last_micro_batch() override { completing_ = sum_.in_last_shard(); }
   void end_shard() override { sum_.end_shard(); }
+  // Waits for the buckets that are not done.
   void finish() override;
-  Slice slice() const override { return plan_.kept(); }
+  Slice slice() const override { return plan_.kept_by(plan_.rank); }
   Slice counted() const override { return plan_.slice(); }
   void gather_values() override;
   void gather_slices(std::span<float> whole, std::span<const float> slice) override;
   bool is_writer() const override { return plan_.rank == 0; }
+  // Buckets of this step whose exchange has started.
+  int64_t started() const { return started_; }
 
  private:
-  void start_piece(int64_t i);
-  void finish_piece(int64_t i);
+  enum class Phase { kIdle, kCollecting, kDelivering };
+  // One bucket on its way.
+  struct Lane {
+    Phase phase = Phase::kIdle;
+    int64_t bucket = 0;
+    Tensor arrivals;              // the other ranks' nodes of this rank's part
+    std::vector<float*> sources;  // all ranks' nodes of it
+  };
+
+  // Buckets go on the lanes in turn.
+  static int number_of(int64_t bucket) { return static_cast<int>(bucket % kExchangeLanes); }
+  Lane& lane_of(int64_t bucket) { return lanes_[static_cast<size_t>(number_of(bucket))]; }
+  // Starts what can start, and moves each bucket under way as far as it goes without waiting.
+  void progress();
+  void collect(int64_t bucket);
+  // Its exchange is done: from collecting to delivering, from delivering to idle.
+  void advance(int64_t bucket);
+  void start_exchange(int64_t bucket);
+  template <typename Work>
+  void for_each_neighbour(const Work& work) const;
 
   ReductionPlan plan_;
   Communicator& communicator_;
   ShardSum sum_;
+  GradientTail tail_;
   Tensor values_, gradients_;
   std::vector<int64_t> counts_;  // elements of each rank's slice
-  // Two pieces are under way at a time: all nodes' sources, and where the other ranks' arrive.
-  std::array<Tensor, 2> arrivals_;
-  std::array<std::vector<float*>, 2> sources_;
-  std::vector<Incoming> incoming_;
+  std::array<Lane, kExchangeLanes> lanes_;
+  bool completing_ = false;  // what backward reports is complete for the step
+  int64_t started_ = 0, done_ = 0;
+  std::vector<Incoming> incoming_;  // of the exchange that is about to start
   std::vector<Outgoing> outgoing_;
 };
 

@@ -14,7 +14,9 @@ namespace fern {
 
 namespace {
 
-constexpr int kTag = 0;
+// Exchanges move only while some call tests them, and a library may push just a few fragments of each message
+// a test: a message no longer than those moves in few tests, however long the computing between them.
+constexpr size_t kMaxExchangeMessage_bytes = size_t{96} << 10;
 
 // Calls work(part) for parts of at most `max_bytes`.
 template <typename T, typename Work>
@@ -67,6 +69,11 @@ MpiCommunicator::MpiCommunicator(MPI_Comm world, size_t max_message_bytes)
   MPI_Comm_rank(machine, &local_rank_);
   MPI_Comm_size(machine, &local_size_);
   MPI_Comm_free(&machine);
+  gathering_.max_message_bytes = max_message_bytes_;
+  for (size_t lane = 0; lane < lanes_.size(); ++lane)
+    lanes_[lane] = {.tag = static_cast<int>(lane) + 1,
+                    .max_message_bytes = std::min(max_message_bytes_, kMaxExchangeMessage_bytes),
+                    .handles = {}};
 }
 
 MpiCommunicator::~MpiCommunicator() {
@@ -93,37 +100,43 @@ void MpiCommunicator::all_reduce_sum(std::span<double> values) {
 }
 
 void MpiCommunicator::receive(Requests& requests, std::span<float> values, int from) {
-  for_each_part(values, max_message_bytes_, [&](std::span<float> part) {
-    check(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_FLOAT, from, kTag, comm_,
-                    &requests.emplace_back()),
+  for_each_part(values, requests.max_message_bytes, [&](std::span<float> part) {
+    check(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_FLOAT, from, requests.tag, comm_,
+                    &requests.handles.emplace_back()),
           "MPI_Irecv");
   });
 }
 
 void MpiCommunicator::send(Requests& requests, std::span<const float> values, int to) {
-  for_each_part(values, max_message_bytes_, [&](std::span<const float> part) {
-    check(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_FLOAT, to, kTag, comm_,
-                    &requests.emplace_back()),
+  for_each_part(values, requests.max_message_bytes, [&](std::span<const float> part) {
+    check(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_FLOAT, to, requests.tag, comm_,
+                    &requests.handles.emplace_back()),
           "MPI_Isend");
   });
 }
 
 void MpiCommunicator::finish(Requests& requests) {
-  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
-  requests.clear();
+  check(MPI_Waitall(static_cast<int>(requests.handles.size()), requests.handles.data(), MPI_STATUSES_IGNORE),
+        "MPI_Waitall");
+  requests.handles.clear();
 }
 
-void MpiCommunicator::start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) {
-  expect(started_ - finished_ < in_flight_.size(),
-         "[mpi] expected at most {} exchanges in flight, got one more", in_flight_.size());
-  Requests& requests = in_flight_[started_++ % in_flight_.size()];
+void MpiCommunicator::start_exchange(int lane, std::span<const Incoming> incoming,
+                                     std::span<const Outgoing> outgoing) {
+  Requests& requests = lanes_[static_cast<size_t>(lane)];
+  expect(requests.handles.empty(), "[mpi] expected one exchange at a time on lane {}, got another", lane);
   for (const Incoming& message : incoming) receive(requests, message.values, message.rank);
   for (const Outgoing& message : outgoing) send(requests, message.values, message.rank);
 }
 
-void MpiCommunicator::finish_exchange() {
-  expect(started_ > finished_, "[mpi] expected an exchange in flight, got none");
-  finish(in_flight_[finished_++ % in_flight_.size()]);
+bool MpiCommunicator::exchange_done(int lane) {
+  std::vector<MPI_Request>& handles = lanes_[static_cast<size_t>(lane)].handles;
+  if (handles.empty()) return true;
+  int done = 0;
+  check(MPI_Testall(static_cast<int>(handles.size()), handles.data(), &done, MPI_STATUSES_IGNORE),
+        "MPI_Testall");
+  if (done != 0) handles.clear();
+  return done != 0;
 }
 
 void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_t> counts) {

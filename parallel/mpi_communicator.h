@@ -29,15 +29,21 @@ class MpiCommunicator : public Communicator {
   int local_size() const override { return local_size_; }
   void barrier() override;
   void all_reduce_sum(std::span<double> values) override;
-  void start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) override;
-  void finish_exchange() override;
+  void start_exchange(int lane, std::span<const Incoming> incoming,
+                      std::span<const Outgoing> outgoing) override;
+  bool exchange_done(int lane) override;
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override;
   void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t> counts) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   [[noreturn]] void abort(int exit_code) override;
 
  private:
-  using Requests = std::vector<MPI_Request>;  // kept, so that a step allocates nothing
+  // Messages in flight together, apart from all others. Kept, so that a step allocates nothing.
+  struct Requests {
+    int tag = 0;
+    size_t max_message_bytes = 0;
+    std::vector<MPI_Request> handles;
+  };
 
   void check(int code, const char* call) const;
   void receive(Requests& requests, std::span<float> values, int from);
@@ -48,9 +54,8 @@ class MpiCommunicator : public Communicator {
   size_t max_message_bytes_;
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   Requests gathering_;
-  std::vector<size_t> begins_;         // of the blocks being gathered
-  std::array<Requests, 2> in_flight_;  // of the even and of the odd exchanges
-  size_t started_ = 0, finished_ = 0;  // exchanges so far
+  std::vector<size_t> begins_;  // of the blocks being gathered
+  std::array<Requests, kExchangeLanes> lanes_;
 };
 
 }  // namespace fern

@@ -45,7 +45,7 @@ size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t red
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {
   int64_t most = 0;
   for (int rank = 0; rank < mesh.data; ++rank)
-    most = std::max(most, plan_of(parameters, mesh, mesh.data, rank).kept().elements());
+    most = std::max(most, plan_of(parameters, mesh, mesh.data, rank).kept_by(rank).elements());
   return most;
 }
 

@@ -6,20 +6,41 @@ namespace fern {
 
 namespace {
 
-constexpr int64_t kLargestPiece = int64_t{1} << 18;  // 1 MiB
-constexpr int64_t kMostStaging = int64_t{1} << 23;   // elements: 32 MiB for all pieces in flight
+// Parts begin on cache lines.
+constexpr int64_t kPartUnit = 16;
 
-int64_t piece_elements(int64_t foreign_nodes) {
-  const int64_t room = kMostStaging / std::max<int64_t>(2 * foreign_nodes, 1);
-  return std::max(std::min(kLargestPiece, room) / kParameterChunk, int64_t{1}) * kParameterChunk;
+int64_t whole_chunks(int64_t elements) {
+  return std::max(elements / kParameterChunk, int64_t{1}) * kParameterChunk;
 }
 
 }  // namespace
 
-Slice ReductionPlan::piece_of(int of_rank, int64_t i) const {
-  const Slice& whole = slices[static_cast<size_t>(of_rank)];
-  const int64_t begin = std::min(whole.begin + i * piece, whole.end);
-  return {begin, std::min(begin + piece, whole.end)};
+Slice intersection(Slice a, Slice b) {
+  const int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+Slice ReductionPlan::kept_by(int of_rank) const {
+  return sliced ? slices[static_cast<size_t>(of_rank)] : Slice{0, slices.back().end};
+}
+
+Slice ReductionPlan::bucket_of(int64_t i) const {
+  const int64_t end = slices.back().end - i * bucket;
+  return {std::max(end - bucket, int64_t{0}), end};
+}
+
+Slice ReductionPlan::part_of(int of_rank, int64_t i) const {
+  const Slice whole = bucket_of(i);
+  if (sliced && ranks == 2) return intersection(whole, slices[static_cast<size_t>(of_rank)]);
+  const int64_t units = whole.elements() / kPartUnit;
+  return {whole.begin + units * of_rank / ranks * kPartUnit,
+          whole.begin + units * (of_rank + 1) / ranks * kPartUnit};
+}
+
+int64_t ReductionPlan::longest_part() const {
+  int64_t longest = 0;
+  for (int64_t i = 0; i < buckets; ++i) longest = std::max(longest, part_of(rank, i).elements());
+  return longest;
 }
 
 int64_t ReductionPlan::foreign_nodes() const {
@@ -28,7 +49,8 @@ int64_t ReductionPlan::foreign_nodes() const {
   return static_cast<int64_t>(count - nodes[static_cast<size_t>(rank)].size());
 }
 
-ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero) {
+ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
+                             int64_t largest_bucket) {
   ReductionPlan plan;
   plan.rank = rank;
   plan.ranks = ranks;
@@ -42,11 +64,8 @@ ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ran
     all.insert(all.end(), plan.nodes.back().begin(), plan.nodes.back().end());
   }
   plan.joins = joins_to_root(all, shards);
-  int64_t longest = 0;
-  for (const Slice& slice : plan.slices) longest = std::max(longest, slice.elements());
-  if (longest == 0) return plan;
-  plan.piece = std::min(piece_elements(plan.foreign_nodes()), longest);
-  plan.pieces = (longest + plan.piece - 1) / plan.piece;
+  plan.bucket = whole_chunks(std::min(largest_bucket, elements));
+  plan.buckets = (elements + plan.bucket - 1) / plan.bucket;
   return plan;
 }
 

@@ -17,11 +17,11 @@ class SoloCommunicator final : public Communicator {
   int local_size() const override { return 1; }
   void barrier() override {}
   void all_reduce_sum(std::span<double>) override {}
-  void start_exchange(std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) override {
+  void start_exchange(int, std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) override {
     expect(incoming.empty() && outgoing.empty(), "[communicator] expected no messages on one process, got {}",
            incoming.size() + outgoing.size());
   }
-  void finish_exchange() override {}
+  bool exchange_done(int) override { return true; }
   void all_gather(std::span<float>, std::span<const int64_t>) override {}
   void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t>) override {
     std::ranges::copy(own, whole.begin());

@@ -17,6 +17,7 @@ namespace fern {
 //   for each shard this process holds, in order:
 //     reducer.begin_shard()            gradients are zeroed
 //     backward of its micro-batches    reducer.add(parameter) as gradients finish
+//       before the last of them: reducer.begin_last_micro_batch()
 //     reducer.end_shard()
 //   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
 class GradReducer : public GradSink {
@@ -25,6 +26,9 @@ class GradReducer : public GradSink {
   virtual int64_t first_shard() const = 0;
   virtual int64_t last_shard() const = 0;
   virtual void begin_shard() = 0;
+  // The next backward is the shard's last: what it reports with add() is added to no more, and may be reduced
+  // at once. A shard that is not told so is reduced after its end.
+  virtual void begin_last_micro_batch() = 0;
   virtual void end_shard() = 0;
   virtual void finish() = 0;
   // The part of the flat buffers whose summed gradient this process holds after finish() and whose optimizer

@@ -9,14 +9,14 @@ namespace fern {
 
 namespace {
 
-// Calls work(begin, count) for each chunk of the flat buffer, on all threads.
+// Calls work(begin, count) for each chunk of elements [begin, end), on all threads.
 template <typename Work>
-void for_each_chunk(int64_t elements, const Work& work) {
-  const int64_t chunks = (elements + kParameterChunk - 1) / kParameterChunk;
+void for_each_chunk(int64_t begin, int64_t end, const Work& work) {
+  const int64_t chunks = (end - begin + kParameterChunk - 1) / kParameterChunk;
 #pragma omp parallel for schedule(static) if (chunks > 1)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t begin = chunk * kParameterChunk;
-    work(begin, static_cast<size_t>(std::min(kParameterChunk, elements - begin)));
+    const int64_t at = begin + chunk * kParameterChunk;
+    work(at, static_cast<size_t>(std::min(kParameterChunk, end - at)));
   }
 }
 
@@ -38,22 +38,35 @@ void ShardSum::begin_shard() {
     next_ = first_;
     stack_.clear();
   }
+  waiting_now_ = stack_.nodes().size();
+  join_ = static_cast<size_t>(stack_.push({0, next_}));
+  taken_from_ = gradients_.elements();
   float* gradients = gradients_.as<float>();
-  for_each_chunk(gradients_.elements(),
+  for_each_chunk(0, taken_from_,
                  [&](int64_t begin, size_t count) { std::fill_n(gradients + begin, count, 0.0f); });
+}
+
+void ShardSum::take_from(int64_t begin) {
+  if (begin >= taken_from_) return;
+  take(begin, taken_from_, nullptr);
+  taken_from_ = begin;
 }
 
 void ShardSum::end_shard() {
   expect(next_ < last_, "[shard sum] expected {} shards a step, got more: call begin_shard first",
          last_ - first_);
-  const size_t waiting = stack_.nodes().size();
-  const size_t joined = static_cast<size_t>(stack_.push({0, next_++}));
   // The newest sum stays in the gradients only when no shard follows.
-  float* aside = next_ < last_ ? waiting_[waiting - joined].as<float>() : nullptr;
+  take(0, taken_from_, in_last_shard() ? nullptr : waiting_[waiting_now_ - join_].as<float>());
+  taken_from_ = 0;
+  ++next_;
+}
+
+void ShardSum::take(int64_t first, int64_t last, float* aside) {
+  if (join_ == 0 && aside == nullptr) return;
   float* gradients = gradients_.as<float>();
-  for_each_chunk(gradients_.elements(), [&](int64_t begin, size_t count) {
-    for (size_t i = 1; i <= joined; ++i)
-      add_to({gradients + begin, count}, waiting_[waiting - i].as<float>() + begin);
+  for_each_chunk(first, last, [&](int64_t begin, size_t count) {
+    for (size_t i = 1; i <= join_; ++i)
+      add_to({gradients + begin, count}, waiting_[waiting_now_ - i].as<float>() + begin);
     if (aside != nullptr) std::copy_n(gradients + begin, count, aside + begin);
   });
 }

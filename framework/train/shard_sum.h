@@ -23,8 +23,13 @@ class ShardSum {
 
   // Zeroes the gradients for the next shard. The one after the last is the first of the next step.
   void begin_shard();
-  // Takes in what was added to the gradients since. After the last shard the last node is in the gradients
-  // and the others in their buffers. Errors: more shards than there are.
+  // Whether the shard under way is the last of the step.
+  bool in_last_shard() const { return next_ + 1 == last_; }
+  // In the last shard: the gradients from element `begin` to the end are complete before the shard is, and
+  // are taken in now. REQUIRES: none of them is added to before the next begin_shard().
+  void take_from(int64_t begin);
+  // Takes in what was added to the gradients since begin_shard(). After the last shard the last node is in
+  // the gradients and the others in their buffers. Errors: more shards than there are.
   void end_shard();
   // Errors: shards of this step are missing.
   void expect_complete() const;
@@ -34,7 +39,11 @@ class ShardSum {
   std::span<float> values(size_t node) const;
 
  private:
+  void take(int64_t first, int64_t last, float* aside);
+
   int64_t first_, last_, next_;
+  int64_t taken_from_ = 0;             // of the gradients of the shard under way
+  size_t waiting_now_ = 0, join_ = 0;  // sums aside when it began, and how many of the newest it joins
   Tensor gradients_;
   std::vector<Tensor> waiting_;
   TreeStack stack_;

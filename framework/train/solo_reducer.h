@@ -20,6 +20,7 @@ class SoloReducer final : public GradReducer {
   int64_t first_shard() const override { return sum_.first(); }
   int64_t last_shard() const override { return sum_.last(); }
   void begin_shard() override { sum_.begin_shard(); }
+  void begin_last_micro_batch() override {}
   void end_shard() override { sum_.end_shard(); }
   void finish() override { sum_.expect_complete(); }
   Slice slice() const override { return whole_; }

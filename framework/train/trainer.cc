@@ -107,6 +107,7 @@ void Trainer::forward_backward() {
       const Timer timer(metrics_.forward_backward_s);
       const double loss = parts_.model.forward(*activations_, sums_.sequence_losses(micro), batch_, stream_);
       sums_.set_micro_batch(micro, loss, batch_);
+      if (micro + 1 == (shard + 1) * per_shard) parts_.gradients.begin_last_micro_batch();
       parts_.model.backward(*activations_, batch_, parts_.gradients, stream_);
     }
     const Timer timer(metrics_.reduce_s);

@@ -36,7 +36,8 @@ struct StepMetrics {
   double loss = 0, grad_norm = 0, learning_rate = 0;
   int64_t tokens = 0, loss_tokens = 0;
   double step_s = 0;  // wall-clock of the step on this process, and its parts:
-  double data_s = 0, forward_backward_s = 0, reduce_s = 0, optimizer_s = 0;
+  double data_s = 0, forward_backward_s = 0, optimizer_s = 0;
+  double reduce_s = 0;                // what of it does not go on during the backward pass
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
 };

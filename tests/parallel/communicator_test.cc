@@ -22,6 +22,11 @@ std::vector<float> speech(int from, int to, size_t count) {
   return values;
 }
 
+void finish_exchange(Communicator& communicator, int lane) {
+  while (!communicator.exchange_done(lane)) {
+  }
+}
+
 // Every pair of ranks exchanges messages whose length depends on the pair.
 void expect_exchange_delivers(Communicator& communicator, size_t unit) {
   const int rank = communicator.rank();
@@ -38,8 +43,8 @@ void expect_exchange_delivers(Communicator& communicator, size_t unit) {
     incoming.push_back({other, received[static_cast<size_t>(other)]});
     outgoing.push_back({other, sent[static_cast<size_t>(other)]});
   }
-  communicator.start_exchange(incoming, outgoing);
-  communicator.finish_exchange();
+  communicator.start_exchange(1, incoming, outgoing);
+  finish_exchange(communicator, 1);
   for (const Incoming& message : incoming)
     EXPECT_EQ(received[static_cast<size_t>(message.rank)], speech(message.rank, rank, message.values.size()));
 }
@@ -60,28 +65,37 @@ TEST(Communicator, SumsOverRanksOnAllRanks) {
 
 TEST(Communicator, ExchangeDeliversToEachRankItsOwn) { expect_exchange_delivers(world(), 5000); }
 
-TEST(Communicator, TwoExchangesInFlightDoNotMix) {
+// Each rank starts the lanes in its own order.
+TEST(Communicator, LanesDoNotMix) {
   const int next = (world().rank() + 1) % world().size();
   const int previous = (world().rank() + world().size() - 1) % world().size();
   if (next == world().rank()) GTEST_SKIP() << "needs two ranks";
   std::vector<float> first(100000), second(100000);
   const std::vector<float> one(first.size(), 1.0f), two(first.size(), 2.0f);
-  world().start_exchange({{{previous, first}}}, {{{next, one}}});
-  world().start_exchange({{{previous, second}}}, {{{next, two}}});
-  world().finish_exchange();
-  EXPECT_EQ(first, one);
-  world().finish_exchange();
+  const auto start = [&](int lane) {
+    world().start_exchange(lane, {{{previous, lane == 0 ? first : second}}},
+                           {{{next, lane == 0 ? one : two}}});
+  };
+  start(world().rank() % 2);
+  start(1 - world().rank() % 2);
+  finish_exchange(world(), 1);
   EXPECT_EQ(second, two);
+  finish_exchange(world(), 0);
+  EXPECT_EQ(first, one);
 }
 
-TEST(Communicator, ThirdExchangeInFlightIsRefused) {
+TEST(Communicator, SecondExchangeOnALaneIsRefused) {
   if (world().size() == 1) GTEST_SKIP() << "needs two ranks";
-  world().start_exchange({}, {});
-  world().start_exchange({}, {});
-  EXPECT_THROW(world().start_exchange({}, {}), Error);
-  world().finish_exchange();
-  world().finish_exchange();
+  const int other = (world().rank() + 1) % world().size();
+  const int before = (world().rank() + world().size() - 1) % world().size();
+  std::vector<float> received(100000);
+  const std::vector<float> sent(received.size(), 1.0f);
+  world().start_exchange(0, {{{before, received}}}, {{{other, sent}}});
+  EXPECT_THROW(world().start_exchange(0, {}, {}), Error);
+  finish_exchange(world(), 0);
 }
+
+TEST(Communicator, LaneWithoutAnExchangeIsDone) { EXPECT_TRUE(world().exchange_done(kExchangeLanes - 1)); }
 
 TEST(Communicator, AllGatherMakesUnevenBlocksWhole) {
   std::vector<int64_t> counts;

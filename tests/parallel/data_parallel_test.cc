@@ -7,10 +7,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "framework/model/config_json.h"
 #include "framework/train/trainer.h"
+#include "parallel/data_reducer.h"
 #include "parallel/parallelize.h"
 #include "tests/framework/data/loader_fixture.h"
 #include "tests/support/mpi_main.h"
@@ -55,13 +58,62 @@ const testing_data::SmallData& data() {
 }
 
 // More chunks than ranks, so that ZeRO has slices to share out.
-ModelConfig small_model() {
-  return {.vocabulary = 1000, .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .ffn = 96, .context = 16};
+ModelConfig small_model(bool tied) {
+  return {.vocabulary = 1000,
+          .layers = 2,
+          .hidden = 64,
+          .heads = 4,
+          .kv_heads = 2,
+          .ffn = 96,
+          .context = 16,
+          .tie_embeddings = tied};
 }
+
+// How a run differs from the others.
+struct Variant {
+  int64_t zero = 0;
+  int64_t shards = kShards;
+  bool tied = true;
+  int64_t largest_bucket = kLargestBucket;
+};
+
+// The ranks' reducer, watched: how many buckets' exchanges each step had started when backward was about to
+// report its last gradient.
+class WatchedReducer final : public GradReducer {
+ public:
+  template <typename... Args>
+  explicit WatchedReducer(Args&&... args) : inner_(std::forward<Args>(args)...) {}
+  void add(const Parameter& parameter) override {
+    started_ = inner_.started();
+    inner_.add(parameter);
+  }
+  int64_t first_shard() const override { return inner_.first_shard(); }
+  int64_t last_shard() const override { return inner_.last_shard(); }
+  void begin_shard() override { inner_.begin_shard(); }
+  void begin_last_micro_batch() override { inner_.begin_last_micro_batch(); }
+  void end_shard() override { inner_.end_shard(); }
+  void finish() override {
+    started_before_the_end.push_back(started_);
+    inner_.finish();
+  }
+  Slice slice() const override { return inner_.slice(); }
+  Slice counted() const override { return inner_.counted(); }
+  void gather_values() override { inner_.gather_values(); }
+  void gather_slices(std::span<float> whole, std::span<const float> slice) override {
+    inner_.gather_slices(whole, slice);
+  }
+  bool is_writer() const override { return inner_.is_writer(); }
+
+  std::vector<int64_t> started_before_the_end;
+
+ private:
+  DataReducer inner_;
+  int64_t started_ = 0;
+};
 
 // A run on the ranks of `communicator`: 12 micro-batches of one sequence a step, so ranks accumulate several.
 struct SmallRun {
-  Transformer model{small_model()};
+  Transformer model;
   Arena parameters;
   Loader loader = data().loader(1);
   Schedule schedule{.peak = 1e-2, .warmup_steps = 2, .steps = kSteps};
@@ -71,19 +123,22 @@ struct SmallRun {
   std::optional<AdamW> optimizer;
   std::optional<Trainer> trainer;
   std::vector<double> losses, norms;
+  const WatchedReducer* watched = nullptr;
 
-  SmallRun(Communicator& communicator, const fs::path& checkpoints, int64_t zero = 0,
-           int64_t shards = kShards)
-      : parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
+  SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
+      : model(small_model(variant.tied)),
+        parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
         reduction("reduction", size_t{1} << 24),
         moments("moments", size_t{1} << 22),
         activations("activations", size_t{1} << 24) {
     model.parameters().initialize(1);
-    const Mesh mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
+    const int64_t shards = variant.shards;
+    const Mesh mesh = resolve({.data = 0, .zero = variant.zero}, communicator.size(), shards);
     reducers = parallelize(model.parameters(), mesh, shards, communicator, reduction);
+    if (communicator.size() > 1) watch(communicator, variant);
     optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
     Manifest manifest;
-    manifest.model = to_json(small_model());
+    manifest.model = to_json(small_model(variant.tied));
     manifest.tokenizer_sha256 = std::string(64, 'a');
     trainer.emplace(
         TrainConfig{.steps = kSteps, .reduction_shards = shards},
@@ -93,6 +148,15 @@ struct SmallRun {
   SmallRun(const SmallRun&) = delete;
   SmallRun& operator=(const SmallRun&) = delete;
 
+  void watch(Communicator& communicator, const Variant& variant) {
+    auto reducer = std::make_unique<WatchedReducer>(
+        model.parameters(),
+        plan_reduction(model.parameters().padded_elements(), variant.shards, communicator.rank(),
+                       communicator.size(), variant.zero, variant.largest_bucket),
+        communicator, reduction);
+    watched = reducer.get();
+    reducers.gradients = std::move(reducer);
+  }
   void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
 
   // Until the end, or until it has saved after step `stop_after`.
@@ -113,24 +177,27 @@ struct Reference {
   std::vector<double> losses, norms;
 };
 
+Reference run_alone(const Variant& variant) {
+  const auto alone = make_solo_communicator();
+  const fs::path folder = testing_data::fresh_folder("reference");
+  SmallRun run(*alone, folder, variant);
+  run.run();
+  return {run.hash(), run.losses, run.norms};
+}
+
 // The run of one process that never stopped.
 const Reference& reference() {
-  static const Reference whole = [] {
-    const auto alone = make_solo_communicator();
-    const fs::path folder = testing_data::fresh_folder("reference");
-    SmallRun run(*alone, folder);
-    run.run();
-    return Reference{run.hash(), run.losses, run.norms};
-  }();
+  static const Reference whole = run_alone({});
   return whole;
 }
 
+// By ZeRO stage. All gradients are one bucket.
 class DataParallel : public testing::TestWithParam<int64_t> {};
 INSTANTIATE_TEST_SUITE_P(Zero, DataParallel, testing::Values(0, 1), testing::PrintToStringParamName());
 
 TEST_P(DataParallel, FiftyStepsEqualOneProcessToTheBit) {
   const SharedFolder folder("fifty");
-  SmallRun run(world(), folder.path(), GetParam());
+  SmallRun run(world(), folder.path(), {.zero = GetParam()});
   run.run();
   EXPECT_EQ(run.losses, reference().losses);
   EXPECT_EQ(run.norms, reference().norms);
@@ -139,7 +206,7 @@ TEST_P(DataParallel, FiftyStepsEqualOneProcessToTheBit) {
 
 TEST_P(DataParallel, StoppedHereAndResumedAloneEqualsNotStopping) {
   const SharedFolder folder("stopped");
-  SmallRun first(world(), folder.path(), GetParam());
+  SmallRun first(world(), folder.path(), {.zero = GetParam()});
   first.run(kStop);
   ASSERT_EQ(first.trainer->step(), kStop);
   world().barrier();
@@ -159,16 +226,48 @@ TEST_P(DataParallel, StoppedAloneAndResumedHereEqualsNotStopping) {
     first.run(kStop);
   }
   world().barrier();
-  SmallRun second(world(), folder.path(), GetParam());
+  SmallRun second(world(), folder.path(), {.zero = GetParam()});
   second.trainer->resume(folder.path() / "step-000020");
   second.run();
   EXPECT_EQ(second.hash(), reference().hash);
 }
 
+// One chunk a bucket, so that most are exchanged while backward goes on.
+class DataParallelBuckets : public testing::TestWithParam<std::tuple<int64_t, bool, int64_t>> {
+ protected:
+  Variant variant() const {
+    const auto& [zero, tied, shards] = GetParam();
+    return {.zero = zero, .shards = shards, .tied = tied, .largest_bucket = kParameterChunk};
+  }
+};
+// 12 shards: one micro-batch each; 4: three each.
+INSTANTIATE_TEST_SUITE_P(ZeroTiedShards, DataParallelBuckets,
+                         testing::Combine(testing::Values(0, 1), testing::Bool(), testing::Values(4, 12)));
+
+TEST_P(DataParallelBuckets, EqualOneProcessToTheBit) {
+  const SharedFolder folder("buckets");
+  SmallRun run(world(), folder.path(), variant());
+  Variant alone = variant();
+  alone.zero = 0;
+  const Reference expected = run_alone(alone);
+  run.run();
+  EXPECT_EQ(run.losses, expected.losses);
+  EXPECT_EQ(run.hash(), expected.hash);
+}
+
+TEST_P(DataParallelBuckets, ExchangesStartBeforeBackwardEnds) {
+  const SharedFolder folder("started");
+  SmallRun run(world(), folder.path(), variant());
+  run.run(kStop);
+  // All but those with the embedding's last row have their gradients.
+  ASSERT_EQ(std::ssize(run.watched->started_before_the_end), kStop);
+  for (int64_t started : run.watched->started_before_the_end) EXPECT_GE(started, 3);
+}
+
 TEST(DataParallelOrder, OtherShardsAreAnotherOrderOfSums) {
   const auto alone = make_solo_communicator();
   const fs::path folder = testing_data::fresh_folder("order");
-  SmallRun run(*alone, folder, 0, 3);
+  SmallRun run(*alone, folder, {.shards = 3});
   run.run();
   EXPECT_NE(run.hash(), reference().hash) << "this model cannot tell orders of sums apart";
 }

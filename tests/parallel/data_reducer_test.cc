@@ -6,8 +6,12 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "framework/core/error.h"
 #include "framework/core/rng.h"
 #include "framework/train/solo_reducer.h"
 #include "parallel/parallelize.h"
@@ -20,37 +24,65 @@ using testing_support::world;
 
 constexpr int64_t kShardCounts[] = {1, 2, 3, 4, 6, 8, 12};
 
-// Parameters of 5 chunks, the last one mostly padding, with a reducer over them.
+// Magnitudes up to 2^20 and down to 2^-20 and below, so that the order of sums shows in the bits.
+std::vector<float> random_gradient(int64_t key, int64_t elements) {
+  std::vector<float> values(static_cast<size_t>(elements));
+  auto state = static_cast<uint64_t>(key);
+  for (float& value : values) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const float mantissa = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
+    value = mantissa * std::bit_cast<float>(static_cast<uint32_t>(107 + (state >> 27) % 41) << 23);
+  }
+  return values;
+}
+
+// Parameters of 5 chunks, the last one mostly padding, with a reducer over them that cuts one bucket a chunk.
 struct Replica {
+  static constexpr int64_t kSizes[] = {2 * kParameterChunk + 100, 1, kParameterChunk / 2,
+                                       kParameterChunk + kParameterChunk / 2 + 220};
   static constexpr int64_t kElements = 4 * kParameterChunk + 321;
 
   Replica(Communicator& communicator, int64_t shards, int64_t zero)
       : memory("test", 32 * 6 * kParameterChunk * sizeof(float)) {
-    parameters.add("weight", {kElements}, ParameterKind::kMatrix, 0.0);
+    for (int64_t elements : kSizes)
+      parameters.add("weight" + std::to_string(elements), {elements}, ParameterKind::kMatrix, 0.0);
     parameters.allocate(memory, DType::kF32);
     mesh = resolve({.data = 0, .zero = zero}, communicator.size(), shards);
     reducers = parallelize(parameters, mesh, shards, communicator, memory);
+    if (communicator.size() == 1) return;
+    auto small_buckets = std::make_unique<DataReducer>(
+        parameters,
+        plan_reduction(parameters.padded_elements(), shards, communicator.rank(), communicator.size(), zero,
+                       kParameterChunk),
+        communicator, memory);
+    overlapping = small_buckets.get();
+    reducers.gradients = std::move(small_buckets);
   }
 
-  // Magnitudes up to 2^20 and down to 2^-20 and below, so that the order of sums shows in the bits.
-  void add_gradient(int64_t shard, int64_t step) {
+  // One micro-batch's backward, from the last parameter to the first.
+  void backward(int64_t shard, int64_t key) {
     float* gradients = parameters.gradients().as<float>();
-    auto state = static_cast<uint64_t>(shard * 1000 + step);
-    for (int64_t i = 0; i < kElements; ++i) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      const float mantissa = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
-      gradients[i] += mantissa * std::bit_cast<float>(static_cast<uint32_t>(107 + (state >> 27) % 41) << 23);
+    const std::vector<float> added = random_gradient(shard * 1000 + key, kElements);
+    for (size_t p = parameters.list().size(); p-- > 0;) {
+      const Parameter& parameter = parameters.list()[p];
+      for (int64_t i = parameter.offset; i < parameter.offset + parameter.elements(); ++i)
+        gradients[i] += added[static_cast<size_t>(i)];
+      reducers.gradients->add(parameter);
+      if (overlapping != nullptr) started.push_back(overlapping->started());
     }
   }
 
-  void reduce(int64_t step) {
-    for (int64_t shard = reducers.gradients->first_shard(); shard < reducers.gradients->last_shard();
-         ++shard) {
-      reducers.gradients->begin_shard();
-      add_gradient(shard, step);
-      reducers.gradients->end_shard();
+  void reduce(int64_t step, int64_t micro_batches = 2, bool tell_last = true) {
+    GradReducer& reducer = *reducers.gradients;
+    for (int64_t shard = reducer.first_shard(); shard < reducer.last_shard(); ++shard) {
+      reducer.begin_shard();
+      for (int64_t micro = 0; micro < micro_batches; ++micro) {
+        if (tell_last && micro + 1 == micro_batches) reducer.begin_last_micro_batch();
+        backward(shard, 10 * step + micro);
+      }
+      reducer.end_shard();
     }
-    reducers.gradients->finish();
+    reducer.finish();
   }
 
   std::span<float> gradients() { return parameters.gradients().values<float>(); }
@@ -60,6 +92,8 @@ struct Replica {
   Mesh mesh;
   Parameters parameters;
   Reducers reducers;
+  const DataReducer* overlapping = nullptr;  // on several ranks
+  std::vector<int64_t> started;              // buckets, after each report
 };
 
 testing::AssertionResult same_bits(std::span<const float> expected, std::span<const float> got) {
@@ -90,13 +124,52 @@ void for_each_layout(const Body& body) {
 
 TEST(DataReducer, EqualsTheSoloReducerToTheBit) {
   for_each_layout([](Replica& replica, Replica& solo) {
-    for (int64_t step = 0; step < 2; ++step) {
-      replica.reduce(step);
-      solo.reduce(step);
+    for (int64_t step = 0; step < 3; ++step) {
+      const int64_t micro_batches = step + 1;
+      replica.reduce(step, micro_batches);
+      solo.reduce(step, micro_batches);
       const Slice slice = replica.reducers.gradients->slice();
       EXPECT_TRUE(same_bits(part(solo.gradients(), slice), part(replica.gradients(), slice)));
     }
   });
+}
+
+TEST(DataReducer, ReducesAfterBackwardWhatItIsNotToldOf) {
+  for_each_layout([](Replica& replica, Replica& solo) {
+    replica.reduce(0, 2, false);
+    solo.reduce(0, 2);
+    EXPECT_EQ(std::count(replica.started.begin(), replica.started.end(), 0), std::ssize(replica.started));
+    const Slice slice = replica.reducers.gradients->slice();
+    EXPECT_TRUE(same_bits(part(solo.gradients(), slice), part(replica.gradients(), slice)));
+  });
+}
+
+// The last parameter completes two buckets; the first three are not complete before the first parameter.
+TEST(DataReducer, BucketsStartAsBackwardCompletesThem) {
+  if (world().size() == 1) GTEST_SKIP() << "needs two ranks";
+  for_each_layout([](Replica& replica, Replica&) {
+    replica.reduce(0);
+    const std::span<const int64_t> last = std::span<const int64_t>(replica.started).last(4);
+    const auto before = replica.started.end() - 4;
+    EXPECT_EQ(std::count(replica.started.begin(), before, 0), before - replica.started.begin())
+        << "a bucket started before the last micro-batch of the last shard";
+    EXPECT_EQ(last[0], 2);
+    EXPECT_EQ(last[2], 2);
+    EXPECT_GE(last[3], std::min<int64_t>(kExchangeLanes, 5));
+  });
+}
+
+TEST(DataReducer, NextStepBeforeTheEndOfTheLastIsRefused) {
+  if (world().size() == 1) GTEST_SKIP() << "needs two ranks";
+  Replica replica(world(), world().size(), 0);
+  replica.reducers.gradients->begin_shard();
+  replica.reducers.gradients->begin_last_micro_batch();
+  replica.backward(0, 0);
+  replica.reducers.gradients->end_shard();
+  if (world().rank() == 0) {
+    EXPECT_THROW(replica.reducers.gradients->begin_shard(), Error);
+  }
+  replica.reducers.gradients->finish();
 }
 
 TEST(DataReducer, WithoutZeroEveryRankHoldsTheWholeSum) {
@@ -148,11 +221,10 @@ TEST(DataReducer, OneRankWrites) {
   EXPECT_EQ(writers[0], 1.0);
 }
 
-// More than a piece for each rank, so that two are in flight, and a part of one at the end.
-TEST(DataReducer, LongSlicesGoInPieces) {
+// More buckets than lanes, of more than one MPI message, and a shorter one at the end.
+TEST(DataReducer, LanesTakeOneBucketAfterAnother) {
   const int64_t shards = world().size();
-  const ReductionPlan plan = plan_reduction(int64_t{1} << 28, shards, 0, world().size(), 0);
-  const int64_t elements = (5 * plan.piece / 2) * world().size() + kParameterChunk;
+  const int64_t elements = (2 * kExchangeLanes + 1) * kLargestBucket + kParameterChunk;
   Arena memory("test", static_cast<size_t>(16 * elements) * sizeof(float));
   Parameters parameters;
   parameters.add("weight", {elements}, ParameterKind::kMatrix, 0.0);

@@ -21,13 +21,13 @@ TEST(ReductionPlan, SlicesAreWholeChunksSplitEvenlyAndInOrder) {
 TEST(ReductionPlan, ZeroKeepsASliceOnEachRank) {
   for (int rank = 0; rank < 4; ++rank) {
     const ReductionPlan plan = plan_reduction(10 * kParameterChunk, 4, rank, 4, 1);
-    EXPECT_EQ(plan.kept(), plan.slices[static_cast<size_t>(rank)]);
+    EXPECT_EQ(plan.kept_by(rank), plan.slices[static_cast<size_t>(rank)]);
   }
 }
 
 TEST(ReductionPlan, ModelOfFewerChunksThanRanksStaysWhole) {
   const ReductionPlan plan = plan_reduction(2 * kParameterChunk, 8, 0, 8, 1);
-  EXPECT_EQ(plan.kept(), (Slice{0, 2 * kParameterChunk}));
+  EXPECT_EQ(plan.kept_by(0), (Slice{0, 2 * kParameterChunk}));
   int64_t total = 0;
   for (const Slice& slice : plan.slices) total += slice.elements();
   EXPECT_EQ(total, 2 * kParameterChunk);
@@ -38,20 +38,59 @@ TEST(ReductionPlan, PowersOfTwoSendOneNodeEach) {
     EXPECT_EQ(plan_reduction(kParameterChunk, 16, 0, ranks, 0).foreign_nodes(), ranks - 1);
 }
 
-TEST(ReductionPlan, PiecesCoverTheSlice) {
-  const ReductionPlan plan = plan_reduction(1001 * kParameterChunk, 2, 1, 2, 0);
-  int64_t at = plan.slice().begin;
-  for (int64_t i = 0; i < plan.pieces; ++i) {
-    EXPECT_EQ(plan.piece_of(1, i).begin, at);
-    at = plan.piece_of(1, i).end;
-  }
-  EXPECT_EQ(at, plan.slice().end);
-  EXPECT_EQ(plan.piece_of(1, plan.pieces).elements(), 0);
+TEST(ReductionPlan, BucketsAreWholeChunksFromTheEndOfTheBuffer) {
+  const ReductionPlan plan = plan_reduction(7 * kParameterChunk, 2, 1, 2, 0, 3 * kParameterChunk);
+  ASSERT_EQ(plan.buckets, 3);
+  EXPECT_EQ(plan.bucket_of(0), (Slice{4 * kParameterChunk, 7 * kParameterChunk}));
+  EXPECT_EQ(plan.bucket_of(1), (Slice{kParameterChunk, 4 * kParameterChunk}));
+  EXPECT_EQ(plan.bucket_of(2), (Slice{0, kParameterChunk}));
 }
 
-TEST(ReductionPlan, RoomForOtherRanksPiecesStaysBounded) {
-  const ReductionPlan plan = plan_reduction(1 << 24, 256, 0, 256, 0);
-  EXPECT_LE(2 * plan.foreign_nodes() * plan.piece * int64_t{sizeof(float)}, int64_t{64} << 20);
+TEST(ReductionPlan, SmallModelIsOneBucket) {
+  const ReductionPlan plan = plan_reduction(kParameterChunk, 4, 1, 4, 1);
+  ASSERT_EQ(plan.buckets, 1);
+  EXPECT_EQ(plan.bucket_of(0), (Slice{0, kParameterChunk}));
+}
+
+TEST(ReductionPlan, PartsCoverEachBucket) {
+  for (int64_t zero : {0, 1})
+    for (int ranks : {1, 2, 3, 4, 7}) {
+      const ReductionPlan plan =
+          plan_reduction(10 * kParameterChunk, ranks, 0, ranks, zero, 3 * kParameterChunk);
+      for (int64_t i = 0; i < plan.buckets; ++i) {
+        int64_t at = plan.bucket_of(i).begin;
+        for (int rank = 0; rank < ranks; ++rank) {
+          const Slice part = plan.part_of(rank, i);
+          if (part.elements() == 0) continue;
+          EXPECT_EQ(part.begin, at) << ranks << " ranks, zero " << zero << ", bucket " << i;
+          at = part.end;
+        }
+        EXPECT_EQ(at, plan.bucket_of(i).end);
+      }
+    }
+}
+
+TEST(ReductionPlan, PartsAreEven) {
+  for (int64_t zero : {0, 1}) {
+    const ReductionPlan plan = plan_reduction(10 * kParameterChunk, 4, 0, 4, zero, 3 * kParameterChunk);
+    for (int rank = 0; rank < 4; ++rank)
+      EXPECT_EQ(plan.part_of(rank, 0).elements(), 3 * kParameterChunk / 4) << "zero " << zero;
+  }
+}
+
+TEST(ReductionPlan, TwoRanksWithSlicesAddUpTheirOwn) {
+  const ReductionPlan plan = plan_reduction(4 * kParameterChunk, 2, 0, 2, 1, 3 * kParameterChunk);
+  EXPECT_EQ(plan.part_of(0, 0), (Slice{kParameterChunk, 2 * kParameterChunk}));
+  EXPECT_EQ(plan.part_of(1, 0), (Slice{2 * kParameterChunk, 4 * kParameterChunk}));
+}
+
+TEST(ReductionPlan, RoomForOtherRanksPartsStaysBounded) {
+  for (int64_t zero : {0, 1})
+    for (int ranks : {2, 8, 256}) {
+      const ReductionPlan plan = plan_reduction(int64_t{1} << 26, 256, 0, ranks, zero);
+      EXPECT_LE(plan.foreign_nodes() * plan.longest_part() * int64_t{sizeof(float)}, int64_t{2} << 20)
+          << ranks << " ranks, zero " << zero;
+    }
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ class PoisonedReducer final : public GradReducer {
   int64_t first_shard() const override { return inner_.first_shard(); }
   int64_t last_shard() const override { return inner_.last_shard(); }
   void begin_shard() override { inner_.begin_shard(); }
+  void begin_last_micro_batch() override { inner_.begin_last_micro_batch(); }
   void end_shard() override { inner_.end_shard(); }
   void finish() override {
     inner_.finish();

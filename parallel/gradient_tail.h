@@ -1,0 +1,34 @@
+// How much of the flat gradient buffer is complete while backward goes on: backward finishes gradients from
+// the end of the buffer to its begin.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+class GradientTail {
+ public:
+  // Nothing is complete. Borrows the parameters, none of which may be added later.
+  explicit GradientTail(const Parameters& parameters);
+  // Nothing is complete any more.
+  void restart();
+  // This parameter's gradient is complete. Errors: it was already.
+  void add(const Parameter& parameter);
+  // Everything is complete.
+  void complete() { begin_ = 0; }
+  // All gradients from this element to the end of the buffer are complete; the padding counts as complete.
+  int64_t begin() const { return begin_; }
+
+ private:
+  size_t index_of(const Parameter& parameter) const;
+
+  const std::vector<Parameter>& list_;  // in the order of their offsets
+  std::vector<bool> complete_;
+  size_t missing_ = 0;  // parameters up to the last incomplete one
+  int64_t begin_ = 0;
+};
+
+}  // namespace fern
