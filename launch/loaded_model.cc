@@ -26,7 +26,10 @@ std::unique_ptr<LoadedModel> load_model(const fs::path& run_or_checkpoint) {
   const fs::path checkpoint = find_checkpoint(run_or_checkpoint);
   Manifest manifest = read_manifest(checkpoint);
   Transformer model(model_config_from_json(manifest.model));
-  Arena arena = sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); });
+  Arena arena = sized_arena("parameters", [&](Arena& a) {
+    model.parameters().allocate(a, DType::kF32);
+    model.allocate_packed_weights(a);
+  });
   load_checkpoint(checkpoint, manifest, model.parameters(), {}, {});
   Tokenizer tokenizer(checkpoint / "tokenizer.model");
   expect(tokenizer.sha256() == manifest.tokenizer_sha256,

@@ -16,7 +16,8 @@ namespace fern {
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh) {
   Transformer model(config);
   Arena parameters = Arena::measuring("parameters");
-  model.parameters().allocate(parameters, config.dtype);
+  model.parameters().allocate(parameters, wide_of(config.dtype));
+  model.allocate_packed_weights(parameters);
   Arena optimizer = Arena::measuring("optimizer");
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
                       optimizer);
@@ -45,7 +46,7 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
                                        size_t process_bytes, size_t mapped_bytes) {
   std::vector<MemoryItem> items = {
       {"process", process_bytes, "the program, its libraries and their scratch"},
-      {"parameters", arenas.parameters, "values and gradients"},
+      {"parameters", arenas.parameters, "values and gradients, and values as products read them"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
       {"activations", arenas.activations, "of one micro-batch, with scratch"},

@@ -14,7 +14,7 @@ namespace fern {
 
 // Bytes of each arena, on the rank that needs most.
 struct ArenaSizes {
-  size_t parameters = 0;   // values and gradients
+  size_t parameters = 0;   // values and gradients, and values as products read them
   size_t optimizer = 0;    // both moments, of this rank's slice
   size_t reduction = 0;    // shard sums, and what other ranks send
   size_t activations = 0;  // of one micro-batch, with scratch

@@ -7,7 +7,8 @@ namespace fern {
 namespace {
 
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
-  model.parameters().allocate(arena, model.config().dtype);
+  model.parameters().allocate(arena, wide_of(model.config().dtype));
+  model.allocate_packed_weights(arena);
   model.parameters().initialize(recipe.seed);
   return model.parameters();
 }

@@ -176,6 +176,7 @@ void read_hugging_face_weights(const fs::path& folder, Parameters& parameters) {
       missing.erase(tensor);
     }
   }
+  parameters.note_change();
   expect(missing.empty(), "{}: {} tensors are missing, the first is '{}'", folder.string(), missing.size(),
          missing.empty() ? std::string() : *missing.begin());
 }

@@ -107,6 +107,7 @@ void load_weights(Parameters& parameters, const fs::path& checkpoint, const Mani
     names.push_back(parameters.list()[i].name);
     file.read(value.values<float>(), names.back(), value.shape());
   }
+  parameters.note_change();
   file.expect_no_others(names);
   const std::string hash = weights_hash(parameters);
   expect(hash == manifest.weights_hash,

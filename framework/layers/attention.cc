@@ -47,8 +47,14 @@ AttentionBlock::AttentionBlock(Parameters& parameters, const ModelConfig& config
 
 AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) const {
   const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
-  return {take({tokens, config_.hidden}), take({tokens}), take({tokens, qkv_size(config_)}),
-          take({tokens, config_.hidden}), take({config_.heads, tokens})};
+  const auto take_wide = [&](Shape shape) { return arena.allocate(wide_of(config_.dtype), shape); };
+  return {take({tokens, config_.hidden}), take_wide({tokens}), take({tokens, qkv_size(config_)}),
+          take({tokens, config_.hidden}), take_wide({config_.heads, tokens})};
+}
+
+void AttentionBlock::allocate_packed(Arena& arena) {
+  qkv_proj_.allocate_packed(arena, config_.dtype);
+  o_proj_.allocate_packed(arena, config_.dtype);
 }
 
 void AttentionBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,

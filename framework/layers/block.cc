@@ -8,8 +8,9 @@ namespace fern {
 
 Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t tokens) {
   const Shape table = {config.context, config.head_size() / 2};
-  const Positions positions = {arena.allocate(DType::kI32, {tokens}), arena.allocate(config.dtype, table),
-                               arena.allocate(config.dtype, table)};
+  const Positions positions = {arena.allocate(DType::kI32, {tokens}),
+                               arena.allocate(wide_of(config.dtype), table),
+                               arena.allocate(wide_of(config.dtype), table)};
   if (!arena.is_measuring()) rotary_tables(positions.cos_PK, positions.sin_PK, config.rope_theta);
   return positions;
 }
@@ -22,7 +23,7 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, int
   scratch.h_TF = columns(config.ffn);
   scratch.dqkv_TE = columns(qkv_size(config));
   scratch.dhidden_TD = columns(config.hidden);
-  scratch.delta_HT = arena.allocate(config.dtype, {config.heads, tokens});
+  scratch.delta_HT = arena.allocate(wide_of(config.dtype), {config.heads, tokens});
   return scratch;
 }
 

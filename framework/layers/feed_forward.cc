@@ -42,7 +42,13 @@ FeedForwardBlock::FeedForwardBlock(Parameters& parameters, const ModelConfig& co
 
 FeedForwardBlock::Saved FeedForwardBlock::allocate(Arena& arena, int64_t tokens) const {
   const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
-  return {take({tokens, config_.hidden}), take({tokens}), take({tokens, 2 * config_.ffn})};
+  return {take({tokens, config_.hidden}), arena.allocate(wide_of(config_.dtype), {tokens}),
+          take({tokens, 2 * config_.ffn})};
+}
+
+void FeedForwardBlock::allocate_packed(Arena& arena) {
+  gate_up_proj_.allocate_packed(arena, config_.dtype);
+  down_proj_.allocate_packed(arena, config_.dtype);
 }
 
 void FeedForwardBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,

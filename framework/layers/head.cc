@@ -44,7 +44,7 @@ Head::Scratch next_chunk(int64_t& position, const Head::Scratch& scratch, std::s
 }
 
 void gather_weight(const Head::Scratch& chunk, std::span<const float> weight_T) {
-  with_float_type("head", chunk.weight_C.dtype(), [&]<typename T>() {
+  with_wide_type("head", chunk.weight_C.dtype(), [&]<typename T>() {
     const int32_t* position = chunk.position_C.as<int32_t>();
     for (int64_t row = 0; row < chunk.weight_C.dim(0); ++row)
       chunk.weight_C.as<T>()[row] = weight_T[static_cast<size_t>(position[row])];
@@ -67,9 +67,11 @@ Head::Scratch Head::allocate(Arena& arena, int64_t tokens) const {
           arena.allocate(config_.dtype, {rows, config_.hidden}),
           arena.allocate(config_.dtype, {rows, config_.vocabulary}),
           arena.allocate(DType::kI32, {rows}),
-          arena.allocate(config_.dtype, {rows}),
+          arena.allocate(wide_of(config_.dtype), {rows}),
           arena.allocate(DType::kF64, {rows})};
 }
+
+void Head::allocate_packed(Arena& arena) { weight_.allocate_packed(arena, config_.dtype); }
 
 void Head::forward_backward(std::span<double> loss_T, Tensor dn_TD, const Scratch& scratch,
                             const Tensor& n_TD, std::span<const int32_t> target_T,

@@ -20,13 +20,15 @@ class Head {
   struct Scratch {
     Tensor position_C;  // i32: which of the T positions each row of the chunk is
     Tensor n_CD, logits_CV;
-    Tensor target_C, weight_C, loss_C;  // i32, the model's dtype, f64
+    Tensor target_C, weight_C, loss_C;  // i32, wide, f64
   };
 
   // Adds "lm_head.weight" to the parameters, which are borrowed; a tied head uses `embedding_weight` instead.
   Head(Parameters& parameters, const ModelConfig& config, int embedding_weight);
 
   Scratch allocate(Arena& arena, int64_t tokens) const;
+  // See Linear::allocate_packed().
+  void allocate_packed(Arena& arena);
   // Writes loss_T (f64 nats; 0 where target is -1) and dn_TD, the gradient of sum(weight * loss), and adds
   // the weight's gradient.
   void forward_backward(std::span<double> loss_T, Tensor dn_TD, const Scratch& scratch, const Tensor& n_TD,

@@ -4,12 +4,35 @@
 
 namespace fern {
 
+void Linear::allocate_packed(Arena& arena, DType dtype) {
+  const Shape shape = parameters_.shape_of(run_);
+  packed_.emplace(shape[0], shape[1], dtype, arena);
+  packed_version_ = -1;
+}
+
+const PackedWeight* Linear::packed(Stream& stream) const {
+  if (!packed_) return nullptr;
+  if (packed_version_ != parameters_.version()) {
+    packed_->pack(parameters_.values_of(run_), stream);
+    packed_version_ = parameters_.version();
+  }
+  return &*packed_;
+}
+
 void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
-  linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
+  const PackedWeight* weight = packed(stream);
+  if (weight != nullptr && weight->has_forward())
+    weight->forward(y_TO, x_TI, stream);
+  else
+    linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
 }
 
 void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
-  linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);
+  const PackedWeight* weight = packed(stream);
+  if (weight != nullptr && weight->has_backward())
+    weight->backward_input(dx_TI, dy_TO, stream);
+  else
+    linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);
 }
 
 void Linear::backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const {

@@ -1,9 +1,12 @@
 // A product with a weight matrix, without bias. T tokens, I inputs, O outputs.
 #pragma once
 
+#include <optional>
+
 #include "framework/core/tensor.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
+#include "framework/ops/packed_weight.h"
 
 namespace fern {
 
@@ -12,6 +15,10 @@ namespace fern {
 class Linear {
  public:
   Linear(const Parameters& parameters, ParameterRun run) : parameters_(parameters), run_(run) {}
+
+  // Keeps the weight in `arena` as products with activations of `dtype` read it fastest, from the first
+  // product after each change of the parameters on. Without it products take the weight as it lies.
+  void allocate_packed(Arena& arena, DType dtype);
 
   // Writes y = x W^T.
   void forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const;
@@ -23,8 +30,13 @@ class Linear {
   void report(GradSink& sink) const;
 
  private:
+  // The packed weight, up to date; null where there is none.
+  const PackedWeight* packed(Stream& stream) const;
+
   const Parameters& parameters_;
   ParameterRun run_;
+  mutable std::optional<PackedWeight> packed_;
+  mutable int64_t packed_version_ = -1;
 };
 
 }  // namespace fern

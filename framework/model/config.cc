@@ -53,8 +53,8 @@ void validate(const ModelConfig& config) {
   expect_between("context", config.context, 1, 1 << 24);
   expect_positive("rope_theta", config.rope_theta);
   expect_positive("norm_epsilon", config.norm_epsilon);
-  if (config.dtype != DType::kF32 && config.dtype != DType::kF64)
-    fail_usage("model.dtype = {}: expected f32, or f64 for checks", name_of(config.dtype));
+  if (config.dtype == DType::kI32)
+    fail_usage("model.dtype = {}: expected f32 or bf16 (f64 for checks)", name_of(config.dtype));
 }
 
 }  // namespace fern

@@ -15,7 +15,7 @@ void copy_out(std::span<float> to, const Tensor& from) {
   with_float_type("model", from.dtype(), [&]<typename T>() {
     const std::span<T> values = from.values<T>();
     std::transform(values.begin(), values.end(), to.begin(),
-                   [](T value) { return static_cast<float>(value); });
+                   [](T value) { return static_cast<float>(widen(value)); });
   });
 }
 

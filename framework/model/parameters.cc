@@ -67,7 +67,7 @@ void Parameters::allocate(Arena& arena, DType dtype) {
 void Parameters::initialize(uint64_t seed) {
   for (size_t i = 0; i < list_.size(); ++i) {
     const Parameter& parameter = list_[i];
-    with_float_type("parameters", values_.dtype(), [&]<typename T>() {
+    with_wide_type("parameters", values_.dtype(), [&]<typename T>() {
       const std::span<T> values = value(static_cast<int>(i)).values<T>();
       if (parameter.kind == ParameterKind::kNorm)
         std::fill(values.begin(), values.end(), T{1});
@@ -75,6 +75,7 @@ void Parameters::initialize(uint64_t seed) {
         fill_normal(values, parameter.initial_std, seed, key_of(parameter.name));
     });
   }
+  note_change();
 }
 
 int64_t Parameters::padded_elements() const {

@@ -60,12 +60,16 @@ class Parameters {
   Tensor gradients() const { return gradients_; }
   // Index of a name, or -1.
   int find(const std::string& name) const;
+  Shape shape_of(ParameterRun run) const;  // [rows of all, columns]
+
+  // Whoever writes values says so afterwards: what is derived from them is made anew when the version
+  // differs.
+  void note_change() { ++version_; }
+  int64_t version() const { return version_; }
 
  private:
-  Shape shape_of(ParameterRun run) const;
-
   std::vector<Parameter> list_;
-  int64_t elements_ = 0;
+  int64_t elements_ = 0, version_ = 0;
   Tensor values_, gradients_;
 };
 

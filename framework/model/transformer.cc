@@ -92,6 +92,14 @@ const ModelConfig& Transformer::config() const { return state_->config; }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
 
+void Transformer::allocate_packed_weights(Arena& arena) {
+  for (Layer& layer : state_->layers) {
+    layer.attention.allocate_packed(arena);
+    layer.feed_forward.allocate_packed(arena);
+  }
+  state_->head.allocate_packed(arena);
+}
+
 std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena,
                                                                             int64_t tokens) const {
   const ModelConfig& config = state_->config;
@@ -100,7 +108,7 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
   tensors->positions = allocate_positions(arena, config, tokens);
   tensors->layers = allocate_layers(arena, state_->layers, config, tokens);
   tensors->x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  tensors->rstd_T = arena.allocate(config.dtype, {tokens});
+  tensors->rstd_T = arena.allocate(wide_of(config.dtype), {tokens});
   tensors->dx_TD = arena.allocate(config.dtype, {tokens, config.hidden});
   tensors->loss_T = arena.allocate(DType::kF64, {tokens});
   tensors->scratch = allocate_block_scratch(arena, config, tokens);

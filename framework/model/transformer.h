@@ -28,6 +28,11 @@ class Transformer {
   Parameters& parameters();
   const Parameters& parameters() const;
 
+  // Takes room for the weights as products read them fastest (ops/packed_weight.h); they are arranged by
+  // themselves when the parameters' version has changed. Optional: without it training is slower, in bf16
+  // much.
+  void allocate_packed_weights(Arena& arena);
+
   // What forward keeps for backward, for one micro-batch of `tokens` positions, with the memory that layers
   // share. With a measuring arena it only counts. Several may be in flight. With config.recompute it is
   // small: a layer's input and one layer's inside; score() needs no more, whatever the model was trained

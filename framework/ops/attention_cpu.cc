@@ -15,17 +15,20 @@ namespace {
 // Queries in a tile: many, so that copying and transposing a tile of keys is paid for by more of them.
 constexpr int64_t kTileQueries = 256;
 
-// One tile of queries of one head, with what has been summed over the tiles of keys so far.
+// One tile of queries of one head in the type that is computed in, with what has been summed over the tiles
+// of keys so far.
 template <typename T>
 struct QueryTile {
   QueryTile(int64_t rows, int64_t head_size)
       : rows(rows), head_size(head_size), stride(rounded_up(head_size, kColumnStep<T>)) {
     const int64_t o_size = kTileQueries * stride, keys_size = head_size * kTileKeys,
                   values_size = kTileKeys * stride;
-    q = thread_scratch<T>(2 * o_size + keys_size + values_size + kRowBlock * kTileKeys + 2 * kTileQueries);
+    q = thread_scratch<T>(2 * o_size + keys_size + 2 * values_size + kRowBlock * kTileKeys +
+                          2 * kTileQueries);
     o = q + o_size;
     keys_across = o + o_size;
-    values = keys_across + keys_size;
+    keys = keys_across + keys_size;
+    values = keys + values_size;
     score = values + values_size;
     max = score + kRowBlock * kTileKeys;
     sum = max + kTileQueries;
@@ -35,11 +38,11 @@ struct QueryTile {
   }
 
   int64_t rows, head_size, stride;
-  T *q, *o;        // [rows, stride]; q is scaled, o not yet divided by sum
-  T* keys_across;  // [head_size, kTileKeys]
-  T* values;       // [kTileKeys, stride]
-  T* score;        // [kRowBlock, kTileKeys]
-  T *max, *sum;    // of each row's scores and their exponentials
+  T *q, *o;          // [rows, stride]; q is scaled, o not yet divided by sum
+  T* keys_across;    // [head_size, kTileKeys]
+  T *keys, *values;  // [kTileKeys, stride]
+  T* score;          // [kRowBlock, kTileKeys]
+  T *max, *sum;      // of each row's scores and their exponentials
 };
 
 // Turns a row of scores into exp(score - max), moving the row's sums to the new maximum.
@@ -86,7 +89,8 @@ void attend_tile(QueryTile<T>& tile, const int32_t* start, int64_t query, int64_
 
 template <typename T>
 struct Forward {
-  T *o, *lse;
+  T* o;
+  Wide<T>* lse;
   const T* qkv;
   const int32_t* start;
   int64_t tokens, row_size;
@@ -95,36 +99,38 @@ struct Forward {
   void run(int64_t head, int64_t query) const {
     const int64_t head_size = layout.head_size, rows = std::min(kTileQueries, tokens - query);
     const int64_t kv_head = head / layout.group();
-    QueryTile<T> tile(rows, head_size);
-    copy_rows<T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
-                 head_size, 1 / std::sqrt(static_cast<T>(head_size)));
+    QueryTile<Wide<T>> tile(rows, head_size);
+    copy_rows<Wide<T>, T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size},
+                          rows, head_size, 1 / std::sqrt(static_cast<Wide<T>>(head_size)));
     for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
       const int64_t keys = std::min(kTileKeys, query + rows - key);
       const T* row = qkv + key * row_size;
-      transpose<T>({tile.keys_across, kTileKeys}, {row + layout.key(kv_head), row_size}, keys, head_size);
-      copy_rows<T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys, head_size);
+      copy_rows<Wide<T>, T>({tile.keys, tile.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
+      transpose<Wide<T>>({tile.keys_across, kTileKeys}, {tile.keys, tile.stride}, keys, head_size);
+      copy_rows<Wide<T>, T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys,
+                            head_size);
       attend_tile(tile, start, query, key, keys);
     }
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t t = query + r;
-      copy_rows<T>({o + (t * layout.heads + head) * head_size, head_size},
-                   {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
+      copy_rows<T, Wide<T>>({o + (t * layout.heads + head) * head_size, head_size},
+                            {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
       lse[head * tokens + t] = tile.max[r] + std::log(tile.sum[r]);
     }
   }
 };
 
-// One query over keys and values whose rows are `stride` apart; `score` is scratch.
+// One query over keys and values whose rows are `stride` apart; `score` and `sum_K` are scratch.
 template <typename T>
-void attend(T* o, T* score, const T* q, const T* keys, const T* values, int64_t length, int64_t stride,
-            int64_t head_size) {
-  const T scale = 1 / std::sqrt(static_cast<T>(head_size));
-  T max = -std::numeric_limits<T>::infinity(), sum = 0;
+void attend(T* o, Wide<T>* score, Wide<T>* sum_K, const T* q, const T* keys, const T* values, int64_t length,
+            int64_t stride, int64_t head_size) {
+  const Wide<T> scale = 1 / std::sqrt(static_cast<Wide<T>>(head_size));
+  Wide<T> max = -std::numeric_limits<Wide<T>>::infinity(), sum = 0;
   for (int64_t s = 0; s < length; ++s) {
     const T* key = keys + s * stride;
-    T product = 0;
+    Wide<T> product = 0;
 #pragma omp simd reduction(+ : product)
-    for (int64_t k = 0; k < head_size; ++k) product += q[k] * key[k];
+    for (int64_t k = 0; k < head_size; ++k) product += widen(q[k]) * widen(key[k]);
     score[s] = scale * product;
     max = std::max(max, score[s]);
   }
@@ -133,13 +139,14 @@ void attend(T* o, T* score, const T* q, const T* keys, const T* values, int64_t 
     score[s] = fast_exp(score[s] - max);
     sum += score[s];
   }
-  std::fill_n(o, head_size, T(0));
+  std::fill_n(sum_K, head_size, Wide<T>(0));
   for (int64_t s = 0; s < length; ++s) {
-    const T weight = score[s] / sum;
+    const Wide<T> weight = score[s] / sum;
     const T* value = values + s * stride;
 #pragma omp simd
-    for (int64_t k = 0; k < head_size; ++k) o[k] += weight * value[k];
+    for (int64_t k = 0; k < head_size; ++k) sum_K[k] += weight * widen(value[k]);
   }
+  copy_rows<T, Wide<T>>({o, head_size}, {sum_K, head_size}, 1, head_size);
 }
 
 }  // namespace
@@ -152,11 +159,12 @@ void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const T
   const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1);
   const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
   expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
-  expect_tensor(op, "lse", lse_HT, qkv_TE.dtype(), {heads, tokens});
+  expect_tensor(op, "lse", lse_HT, wide_of(qkv_TE.dtype()), {heads, tokens});
   expect_document_starts(op, document_start_T, tokens);
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
-    const Forward<T> forward = {o_TM.as<T>(), lse_HT.as<T>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(),
-                                tokens,       row_size,       layout};
+    const Forward<T> forward = {
+        o_TM.as<T>(), lse_HT.as<Wide<T>>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(), tokens, row_size,
+        layout};
 #pragma omp parallel for collapse(2) schedule(dynamic) if (tokens * row_size >= kParallelElements)
     for (int64_t head = 0; head < heads; ++head)
       for (int64_t query = 0; query < tokens; query += kTileQueries) forward.run(head, query);
@@ -184,7 +192,8 @@ void attention_decode(Tensor o_M, const Tensor& q_M, const Tensor& keys_CN, cons
 #pragma omp parallel for if (length * kv_size >= kParallelElements)
     for (int64_t head = 0; head < heads; ++head) {
       const int64_t column = head / (heads / kv_heads) * head_size;
-      attend(o + head * head_size, thread_scratch<T>(length), q + head * head_size, keys + column,
+      Wide<T>* scratch = thread_scratch<Wide<T>>(length + head_size);
+      attend(o + head * head_size, scratch, scratch + length, q + head * head_size, keys + column,
              values + column, length, kv_size, head_size);
     }
   });

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "framework/core/bf16.h"
 #include "framework/ops/simd.h"
 
 namespace fern {
@@ -43,12 +44,13 @@ void fill_hidden(T* row, Range visible, Range written, T value) {
   std::fill(row + visible.end, row + written.end, value);
 }
 
-template <typename T>
-void copy_rows(Block<T> out, Block<const T> in, int64_t rows, int64_t columns, T scale = 1) {
+// Copies rows between memory and a tile, times `scale`, widening or narrowing on the way.
+template <typename To, typename From, typename Scale = Wide<To>>
+void copy_rows(Block<To> out, Block<const From> in, int64_t rows, int64_t columns, Scale scale = 1) {
   for (int64_t row = 0; row < rows; ++row)
 #pragma omp simd
     for (int64_t column = 0; column < columns; ++column)
-      out.data[row * out.stride + column] = scale * in.data[row * in.stride + column];
+      out.data[row * out.stride + column] = narrow<To>(scale * widen(in.data[row * in.stride + column]));
 }
 
 }  // namespace fern

@@ -10,7 +10,7 @@ namespace fern {
 // Errors: a target outside -1..V-1.
 void cross_entropy_forward(Tensor loss_C, const Tensor& logits_CV, const Tensor& target_C, Stream& stream);
 // The same, and turns the logits into their gradient in place: weight[c] * (softmax - onehot); rows without a
-// target become zero. weight has the logits' dtype.
+// target become zero. weight is wide_of the logits' dtype.
 void cross_entropy_forward_backward(Tensor loss_C, Tensor logits_CV, const Tensor& target_C,
                                     const Tensor& weight_C, Stream& stream);
 

@@ -5,6 +5,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/cross_entropy.h"
 #include "framework/ops/exp.h"
+#include "framework/ops/scratch.h"
 
 namespace fern {
 
@@ -27,59 +28,70 @@ void check(std::string_view op, const Stream& stream, const Tensor& loss_C, cons
 }
 
 template <typename T>
-T row_max(const T* row, int64_t vocabulary) {
-  T max = -std::numeric_limits<T>::infinity();
+Wide<T> row_max(const T* row, int64_t vocabulary) {
+  Wide<T> max = -std::numeric_limits<Wide<T>>::infinity();
 #pragma omp simd reduction(max : max)
-  for (int64_t v = 0; v < vocabulary; ++v) max = std::max(max, row[v]);
+  for (int64_t v = 0; v < vocabulary; ++v) max = std::max(max, widen(row[v]));
   return max;
 }
 
 // Sum of exp(row - max).
 template <typename T>
-double exp_sum(const T* row, T max, int64_t vocabulary) {
+double exp_sum(const T* row, Wide<T> max, int64_t vocabulary) {
   double total = 0;
   for (int64_t begin = 0; begin < vocabulary; begin += kSumBlock) {
     const int64_t end = std::min(vocabulary, begin + kSumBlock);
-    T sum = 0;
+    Wide<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t v = begin; v < end; ++v) sum += fast_exp(row[v] - max);
+    for (int64_t v = begin; v < end; ++v) sum += fast_exp(widen(row[v]) - max);
     total += static_cast<double>(sum);
   }
   return total;
 }
 
-// The same, leaving the terms in the row.
+// The same, leaving the terms in `terms`, which may be the row.
 template <typename T>
-double exp_in_place(T* row, T max, int64_t vocabulary) {
+double exp_into(Wide<T>* terms, const T* row, Wide<T> max, int64_t vocabulary) {
   double total = 0;
   for (int64_t begin = 0; begin < vocabulary; begin += kSumBlock) {
     const int64_t end = std::min(vocabulary, begin + kSumBlock);
-    T sum = 0;
+    Wide<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t v = begin; v < end; ++v) {
-      row[v] = fast_exp(row[v] - max);
-      sum += row[v];
+      terms[v] = fast_exp(widen(row[v]) - max);
+      sum += terms[v];
     }
     total += static_cast<double>(sum);
   }
   return total;
 }
 
+// Where a row's exponentials are kept until their sum is known: in the row, when it is wide enough.
 template <typename T>
-double forward_row(const T* row, int32_t target, int64_t vocabulary) {
-  const T max = row_max(row, vocabulary);
-  return std::log(exp_sum(row, max, vocabulary)) - static_cast<double>(row[target] - max);
+Wide<T>* terms_of(T* row, int64_t vocabulary) {
+  if constexpr (std::is_same_v<T, Wide<T>>)
+    return row;
+  else
+    return thread_scratch<Wide<T>>(vocabulary);
 }
 
 template <typename T>
-double forward_backward_row(T* row, int32_t target, T weight, int64_t vocabulary) {
-  const T max = row_max(row, vocabulary);
-  const T target_logit = row[target] - max;
-  const double sum = exp_in_place(row, max, vocabulary);
-  const T scale = static_cast<T>(static_cast<double>(weight) / sum);
+double forward_row(const T* row, int32_t target, int64_t vocabulary) {
+  const Wide<T> max = row_max(row, vocabulary);
+  return std::log(exp_sum(row, max, vocabulary)) - static_cast<double>(widen(row[target]) - max);
+}
+
+template <typename T>
+double forward_backward_row(T* row, int32_t target, Wide<T> weight, int64_t vocabulary) {
+  const Wide<T> max = row_max(row, vocabulary);
+  const Wide<T> target_logit = widen(row[target]) - max;
+  Wide<T>* terms = terms_of(row, vocabulary);
+  const double sum = exp_into(terms, row, max, vocabulary);
+  const auto scale = static_cast<Wide<T>>(static_cast<double>(weight) / sum);
+  const Wide<T> target_gradient = terms[target] * scale - weight;
 #pragma omp simd
-  for (int64_t v = 0; v < vocabulary; ++v) row[v] *= scale;
-  row[target] -= weight;
+  for (int64_t v = 0; v < vocabulary; ++v) row[v] = narrow<T>(terms[v] * scale);
+  row[target] = narrow<T>(target_gradient);
   return std::log(sum) - static_cast<double>(target_logit);
 }
 
@@ -103,17 +115,17 @@ void cross_entropy_forward_backward(Tensor loss_C, Tensor logits_CV, const Tenso
   check("cross_entropy_forward_backward", stream, loss_C, logits_CV, target_C);
   expect_on_cpu("cross_entropy_forward_backward", stream, {weight_C});
   const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
-  expect_tensor("cross_entropy_forward_backward", "weight", weight_C, logits_CV.dtype(), {rows});
+  expect_tensor("cross_entropy_forward_backward", "weight", weight_C, wide_of(logits_CV.dtype()), {rows});
   with_float_type("cross_entropy_forward_backward", logits_CV.dtype(), [&]<typename T>() {
     double* loss = loss_C.as<double>();
     T* logits = logits_CV.as<T>();
-    const T* weight = weight_C.as<T>();
+    const Wide<T>* weight = weight_C.as<Wide<T>>();
     const int32_t* target = target_C.as<int32_t>();
 #pragma omp parallel for if (rows * vocabulary >= kParallelElements)
     for (int64_t c = 0; c < rows; ++c) {
       T* row = logits + c * vocabulary;
       loss[c] = target[c] < 0 ? 0.0 : forward_backward_row(row, target[c], weight[c], vocabulary);
-      if (target[c] < 0) std::fill_n(row, vocabulary, T(0));
+      if (target[c] < 0) std::fill_n(row, vocabulary, narrow<T>(0));
     }
   });
 }

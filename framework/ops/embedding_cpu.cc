@@ -15,7 +15,8 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, std::s
   expect_on_cpu(op, stream, {x_TD, w_VD, input_T});
   expect_rank(op, x_name, x_TD, 2);
   expect_rank(op, w_name, w_VD, 2);
-  expect_tensor(op, w_name, w_VD, x_TD.dtype(), {w_VD.dim(0), x_TD.dim(1)});
+  const DType w_dtype = w_VD.dtype() == x_TD.dtype() ? x_TD.dtype() : wide_of(x_TD.dtype());
+  expect_tensor(op, w_name, w_VD, w_dtype, {w_VD.dim(0), x_TD.dim(1)});
   expect_tensor(op, "input", input_T, DType::kI32, {x_TD.dim(0)});
   const int32_t* input = input_T.as<int32_t>();
   for (int64_t t = 0; t < input_T.dim(0); ++t)
@@ -23,26 +24,39 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, std::s
            w_VD.dim(0) - 1, input[t]);
 }
 
+// Calls body<X, W>() with the types of x and of the table: the same, or a wider one.
+template <typename Body>
+void with_types(std::string_view op, const Tensor& x_TD, const Tensor& w_VD, Body&& body) {
+  with_float_type(op, x_TD.dtype(), [&]<typename X>() {
+    if (w_VD.dtype() == x_TD.dtype())
+      body.template operator()<X, X>();
+    else
+      body.template operator()<X, Wide<X>>();
+  });
+}
+
 }  // namespace
 
 void embedding_forward(Tensor x_TD, const Tensor& w_VD, const Tensor& input_T, Stream& stream) {
   check("embedding_forward", stream, x_TD, "x", w_VD, "w", input_T);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
-  with_float_type("embedding_forward", x_TD.dtype(), [&]<typename T>() {
-    T* x = x_TD.as<T>();
-    const T* w = w_VD.as<T>();
+  with_types("embedding_forward", x_TD, w_VD, [&]<typename X, typename W>() {
+    X* x = x_TD.as<X>();
+    const W* w = w_VD.as<W>();
     const int32_t* input = input_T.as<int32_t>();
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
-    for (int64_t t = 0; t < tokens; ++t) std::copy_n(w + input[t] * hidden, hidden, x + t * hidden);
+    for (int64_t t = 0; t < tokens; ++t)
+#pragma omp simd
+      for (int64_t d = 0; d < hidden; ++d) x[t * hidden + d] = narrow<X>(widen(w[input[t] * hidden + d]));
   });
 }
 
 void embedding_backward(Tensor dw_VD, const Tensor& dx_TD, const Tensor& input_T, Stream& stream) {
   check("embedding_backward", stream, dx_TD, "dx", dw_VD, "dw", input_T);
   const int64_t tokens = dx_TD.dim(0), hidden = dx_TD.dim(1);
-  with_float_type("embedding_backward", dx_TD.dtype(), [&]<typename T>() {
-    T* dw = dw_VD.as<T>();
-    const T* dx = dx_TD.as<T>();
+  with_types("embedding_backward", dx_TD, dw_VD, [&]<typename X, typename W>() {
+    W* dw = dw_VD.as<W>();
+    const X* dx = dx_TD.as<X>();
     const int32_t* input = input_T.as<int32_t>();
     // Tasks are columns, so two tokens with one id never meet.
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
@@ -50,7 +64,9 @@ void embedding_backward(Tensor dw_VD, const Tensor& dx_TD, const Tensor& input_T
       const int64_t end = std::min(hidden, begin + kColumnBlock);
       for (int64_t t = 0; t < tokens; ++t)
 #pragma omp simd
-        for (int64_t d = begin; d < end; ++d) dw[input[t] * hidden + d] += dx[t * hidden + d];
+        for (int64_t d = begin; d < end; ++d)
+          dw[input[t] * hidden + d] =
+              narrow<W>(widen(dw[input[t] * hidden + d]) + static_cast<Wide<W>>(widen(dx[t * hidden + d])));
     }
   });
 }

@@ -1,6 +1,10 @@
-// The three products of a linear layer. T tokens, I inputs, O outputs; w_OI as in PyTorch: row o makes output
-// o. Every op in this folder: tensors are contiguous f32 (f64 for checks), the bits of a result do not depend
-// on the number of threads, and a wrong shape or dtype fails with "[op] name: expected ..., got ...".
+// The three products of a linear layer, from the weight as it lies (packed_weight.h has faster ones). T
+// tokens, I inputs, O outputs; w_OI as in PyTorch: row o makes output o.
+//
+// Every op in this folder: activations are contiguous f32 or bf16 (f64 for checks), and all of one call the
+// same; weights, their gradients and statistics of a row are wide (f32 beside bf16). Sums are f32 or wider.
+// The bits of a result do not depend on the number of threads, and a wrong shape or dtype fails with
+// "[op] name: expected ..., got ...".
 #pragma once
 
 #include "framework/core/tensor.h"

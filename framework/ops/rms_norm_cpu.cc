@@ -16,29 +16,30 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, const 
   expect_on_cpu(op, stream, {x_TD, other_TD, rstd_T, w_D});
   expect_rank(op, "x", x_TD, 2);
   expect_tensor(op, other_name, other_TD, x_TD.dtype(), x_TD.shape());
-  expect_tensor(op, "rstd", rstd_T, x_TD.dtype(), {x_TD.dim(0)});
-  expect_tensor(op, "w", w_D, x_TD.dtype(), {x_TD.dim(1)});
+  expect_tensor(op, "rstd", rstd_T, wide_of(x_TD.dtype()), {x_TD.dim(0)});
+  expect_tensor(op, "w", w_D, wide_of(x_TD.dtype()), {x_TD.dim(1)});
 }
 
 template <typename T>
-T normalise_row(T* y, const T* x, const T* w, int64_t hidden, T epsilon) {
-  T sum = 0;
+Wide<T> normalise_row(T* y, const T* x, const Wide<T>* w, int64_t hidden, Wide<T> epsilon) {
+  Wide<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < hidden; ++d) sum += x[d] * x[d];
-  const T rstd = 1 / std::sqrt(sum / static_cast<T>(hidden) + epsilon);
+  for (int64_t d = 0; d < hidden; ++d) sum += widen(x[d]) * widen(x[d]);
+  const Wide<T> rstd = 1 / std::sqrt(sum / static_cast<Wide<T>>(hidden) + epsilon);
 #pragma omp simd
-  for (int64_t d = 0; d < hidden; ++d) y[d] = w[d] * x[d] * rstd;
+  for (int64_t d = 0; d < hidden; ++d) y[d] = narrow<T>(w[d] * widen(x[d]) * rstd);
   return rstd;
 }
 
 template <typename T>
-void backward_row(T* dx, const T* dy, const T* x, T rstd, const T* w, int64_t hidden) {
-  T sum = 0;
+void backward_row(T* dx, const T* dy, const T* x, Wide<T> rstd, const Wide<T>* w, int64_t hidden) {
+  Wide<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < hidden; ++d) sum += w[d] * dy[d] * x[d];
-  const T scale = sum * rstd * rstd / static_cast<T>(hidden);
+  for (int64_t d = 0; d < hidden; ++d) sum += w[d] * widen(dy[d]) * widen(x[d]);
+  const Wide<T> scale = sum * rstd * rstd / static_cast<Wide<T>>(hidden);
 #pragma omp simd
-  for (int64_t d = 0; d < hidden; ++d) dx[d] += rstd * (w[d] * dy[d] - x[d] * scale);
+  for (int64_t d = 0; d < hidden; ++d)
+    dx[d] = narrow<T>(widen(dx[d]) + rstd * (w[d] * widen(dy[d]) - widen(x[d]) * scale));
 }
 
 }  // namespace
@@ -48,11 +49,13 @@ void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tens
   check("rms_norm_forward", stream, x_TD, y_TD, "y", rstd_T, w_D);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
   with_float_type("rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
-    T *y = y_TD.as<T>(), *rstd = rstd_T.as<T>();
-    const T *x = x_TD.as<T>(), *w = w_D.as<T>();
+    T* y = y_TD.as<T>();
+    Wide<T>* rstd = rstd_T.as<Wide<T>>();
+    const T* x = x_TD.as<T>();
+    const Wide<T>* w = w_D.as<Wide<T>>();
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t)
-      rstd[t] = normalise_row(y + t * hidden, x + t * hidden, w, hidden, static_cast<T>(epsilon));
+      rstd[t] = normalise_row(y + t * hidden, x + t * hidden, w, hidden, static_cast<Wide<T>>(epsilon));
   });
 }
 
@@ -63,14 +66,16 @@ void add_rms_norm_forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor&
   check("add_rms_norm_forward", stream, x_TD, b_TD, "b", rstd_T, w_D);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
   with_float_type("add_rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
-    T *y = y_TD.as<T>(), *x = x_TD.as<T>(), *rstd = rstd_T.as<T>();
-    const T *a = a_TD.as<T>(), *b = b_TD.as<T>(), *w = w_D.as<T>();
+    T *y = y_TD.as<T>(), *x = x_TD.as<T>();
+    Wide<T>* rstd = rstd_T.as<Wide<T>>();
+    const T *a = a_TD.as<T>(), *b = b_TD.as<T>();
+    const Wide<T>* w = w_D.as<Wide<T>>();
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t row = t * hidden;
 #pragma omp simd
-      for (int64_t d = 0; d < hidden; ++d) x[row + d] = a[row + d] + b[row + d];
-      rstd[t] = normalise_row(y + row, x + row, w, hidden, static_cast<T>(epsilon));
+      for (int64_t d = 0; d < hidden; ++d) x[row + d] = narrow<T>(widen(a[row + d]) + widen(b[row + d]));
+      rstd[t] = normalise_row(y + row, x + row, w, hidden, static_cast<Wide<T>>(epsilon));
     }
   });
 }
@@ -80,18 +85,21 @@ void rms_norm_backward(Tensor dx_TD, Tensor dw_D, const Tensor& dy_TD, const Ten
   check("rms_norm_backward", stream, x_TD, dx_TD, "dx", rstd_T, w_D);
   check("rms_norm_backward", stream, x_TD, dy_TD, "dy", rstd_T, w_D);
   expect_on_cpu("rms_norm_backward", stream, {dw_D});
-  expect_tensor("rms_norm_backward", "dw", dw_D, x_TD.dtype(), w_D.shape());
+  expect_tensor("rms_norm_backward", "dw", dw_D, wide_of(x_TD.dtype()), w_D.shape());
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
   with_float_type("rms_norm_backward", x_TD.dtype(), [&]<typename T>() {
-    T *dx = dx_TD.as<T>(), *dw = dw_D.as<T>();
-    const T *dy = dy_TD.as<T>(), *x = x_TD.as<T>(), *rstd = rstd_T.as<T>(), *w = w_D.as<T>();
+    T* dx = dx_TD.as<T>();
+    Wide<T>* dw = dw_D.as<Wide<T>>();
+    const T *dy = dy_TD.as<T>(), *x = x_TD.as<T>();
+    const Wide<T>*rstd = rstd_T.as<Wide<T>>(), *w = w_D.as<Wide<T>>();
     // dw first: dx may be dy.
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
     for (int64_t begin = 0; begin < hidden; begin += kColumnBlock) {
       const int64_t end = std::min(hidden, begin + kColumnBlock);
       for (int64_t t = 0; t < tokens; ++t)
 #pragma omp simd
-        for (int64_t d = begin; d < end; ++d) dw[d] += dy[t * hidden + d] * x[t * hidden + d] * rstd[t];
+        for (int64_t d = begin; d < end; ++d)
+          dw[d] += widen(dy[t * hidden + d]) * widen(x[t * hidden + d]) * rstd[t];
     }
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t)

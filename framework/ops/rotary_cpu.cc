@@ -9,14 +9,15 @@ namespace {
 
 // direction +1 rotates by the angle, -1 back.
 template <typename T>
-void rotate_row(T* row, const T* cosine, const T* sine, int64_t rotated_heads, int64_t half, T direction) {
+void rotate_row(T* row, const Wide<T>* cosine, const Wide<T>* sine, int64_t rotated_heads, int64_t half,
+                Wide<T> direction) {
   for (int64_t head = 0; head < rotated_heads; ++head) {
     T *low = row + head * 2 * half, *high = low + half;
 #pragma omp simd
     for (int64_t i = 0; i < half; ++i) {
-      const T a = low[i], b = high[i], s = direction * sine[i];
-      low[i] = a * cosine[i] - b * s;
-      high[i] = b * cosine[i] + a * s;
+      const Wide<T> a = widen(low[i]), b = widen(high[i]), s = direction * sine[i];
+      low[i] = narrow<T>(a * cosine[i] - b * s);
+      high[i] = narrow<T>(b * cosine[i] + a * s);
     }
   }
 }
@@ -31,8 +32,8 @@ void rotate(std::string_view op, Tensor qkv_TE, const Tensor& cos_PK, const Tens
   const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
   expect(layout.head_size % 2 == 0, "[{}] expected an even head size, got {}", op, layout.head_size);
   const int64_t half = layout.head_size / 2;
-  expect_tensor(op, "cos", cos_PK, qkv_TE.dtype(), {positions, half});
-  expect_tensor(op, "sin", sin_PK, qkv_TE.dtype(), {positions, half});
+  expect_tensor(op, "cos", cos_PK, wide_of(qkv_TE.dtype()), {positions, half});
+  expect_tensor(op, "sin", sin_PK, wide_of(qkv_TE.dtype()), {positions, half});
   expect_document_starts(op, document_start_T, tokens);
   const int32_t* start = document_start_T.as<int32_t>();
   for (int64_t t = 0; t < tokens; ++t)
@@ -41,12 +42,12 @@ void rotate(std::string_view op, Tensor qkv_TE, const Tensor& cos_PK, const Tens
            t - start[t] + offset);
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
     T* qkv = qkv_TE.as<T>();
-    const T *cosine = cos_PK.as<T>(), *sine = sin_PK.as<T>();
+    const Wide<T>*cosine = cos_PK.as<Wide<T>>(), *sine = sin_PK.as<Wide<T>>();
 #pragma omp parallel for if (tokens * row_size >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t position = t - start[t] + offset;
       rotate_row(qkv + t * row_size, cosine + position * half, sine + position * half, heads + kv_heads, half,
-                 static_cast<T>(direction));
+                 static_cast<Wide<T>>(direction));
     }
   });
 }
@@ -58,7 +59,7 @@ void rotary_tables(Tensor cos_PK, Tensor sin_PK, double theta) {
   expect_rank("rotary_tables", "cos", cos_PK, 2);
   expect_tensor("rotary_tables", "sin", sin_PK, cos_PK.dtype(), cos_PK.shape());
   const int64_t positions = cos_PK.dim(0), half = cos_PK.dim(1);
-  with_float_type("rotary_tables", cos_PK.dtype(), [&]<typename T>() {
+  with_wide_type("rotary_tables", cos_PK.dtype(), [&]<typename T>() {
     T *cosine = cos_PK.as<T>(), *sine = sin_PK.as<T>();
     for (int64_t i = 0; i < half; ++i) {
       const double frequency = std::pow(theta, -static_cast<double>(i) / static_cast<double>(half));

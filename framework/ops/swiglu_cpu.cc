@@ -16,18 +16,22 @@ void check(std::string_view op, const Stream& stream, const Tensor& h_TF, std::s
 template <typename T>
 void forward_row(T* h, const T* gate, const T* up, int64_t ffn) {
 #pragma omp simd
-  for (int64_t f = 0; f < ffn; ++f) h[f] = gate[f] / (1 + fast_exp(-gate[f])) * up[f];
+  for (int64_t f = 0; f < ffn; ++f) {
+    const Wide<T> g = widen(gate[f]);
+    h[f] = narrow<T>(g / (1 + fast_exp(-g)) * widen(up[f]));
+  }
 }
 
 template <typename T>
 void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, int64_t ffn) {
 #pragma omp simd
   for (int64_t f = 0; f < ffn; ++f) {
-    const T sigmoid = 1 / (1 + fast_exp(-gate[f]));
-    const T silu = gate[f] * sigmoid;
-    const T dsilu = sigmoid + silu * (1 - sigmoid);
-    dgate[f] = dh[f] * up[f] * dsilu;
-    dup[f] = dh[f] * silu;
+    const Wide<T> g = widen(gate[f]), u = widen(up[f]), d = widen(dh[f]);
+    const Wide<T> sigmoid = 1 / (1 + fast_exp(-g));
+    const Wide<T> silu = g * sigmoid;
+    const Wide<T> dsilu = sigmoid + silu * (1 - sigmoid);
+    dgate[f] = narrow<T>(d * u * dsilu);
+    dup[f] = narrow<T>(d * silu);
   }
 }
 

@@ -96,6 +96,7 @@ void AdamW::step(Parameters& parameters, double learning_rate, double scale, int
     const int64_t own = begin - slice_.begin;
     update_block(p + begin, m + own, v + own, g + begin, end - begin, f, keep);
   }
+  parameters.note_change();
 }
 
 }  // namespace fern

@@ -28,7 +28,7 @@ class AdamW {
   // also validate().
   AdamW(const AdamWConfig& config, const Parameters& parameters, Slice slice, Arena& arena);
   // One update of values()[slice] from `scale` * gradients()[slice]; `update` counts applied updates from 1.
-  // REQUIRES: f32 parameters, the same as given to the constructor.
+  // Notes the change. REQUIRES: f32 parameters, the same as given to the constructor.
   void step(Parameters& parameters, double learning_rate, double scale, int64_t update, Stream& stream);
   Slice slice() const { return slice_; }
   Tensor first_moment() const { return m_; }  // f32 [slice elements]

@@ -19,6 +19,19 @@ TEST_F(Run, RanksAndZeroDoNotChangeIt) {
   }
 }
 
+TEST_F(Run, BF16LearnsAsF32DoesAndRanksDoNotChangeIt) {
+  const std::vector<std::string> bf16 = {"--set", "model.dtype=bf16"};
+  ASSERT_EQ(run_fern(train("bf16", bf16)).exit_code, 0);
+  ASSERT_EQ(run_fern_on(2, train("bf16_on_two", bf16)).exit_code, 0);
+  expect_equal("bf16", "bf16_on_two");
+  const auto last_loss = [](const std::string& run) {
+    const std::string metrics = text_of(folder_ / run / "metrics.jsonl");
+    return nlohmann::json::parse(metrics.substr(metrics.rfind("{\"step\""))).at("loss").get<double>();
+  };
+  EXPECT_NEAR(last_loss("bf16"), last_loss("whole"), 0.02 * last_loss("whole"));
+  EXPECT_NE(last_loss("bf16"), last_loss("whole"));
+}
+
 TEST_F(Run, AnotherSeedIsAnotherRun) {
   ASSERT_EQ(run_fern(train("other", {"--set", "train.seed=4"})).exit_code, 0);
   EXPECT_EQ(run_fern({"compare", path("whole"), path("other")}).exit_code, 1);

@@ -87,8 +87,9 @@ scancel --signal=USR1 "$job"
 for _ in $(seq 120); do
   state=$(squeue -h -j "$job" -o %T 2>/dev/null)
   [ -z "$state" ] && break
-  # Slurm holds a queued-again job back for two minutes; a test need not wait.
-  [ "$state" = PENDING ] && scontrol update JobId="$job" StartTime=now
+  # Slurm holds a queued-again job back for two minutes; a test need not wait so long. But a credential of the second
+  # in which the job was ended counts as revoked.
+  [ "$state" = PENDING ] && sleep 3 && scontrol update JobId="$job" StartTime=now
   sleep 1
 done
 grep -q "queueing again" "$work/job.log" || fail "the job did not save and queue itself again"

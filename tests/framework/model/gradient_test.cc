@@ -88,6 +88,63 @@ TEST(Transformer, ThreadsDoNotChangeTheBits) {
   omp_set_num_threads(threads);
 }
 
+double cosine(const std::vector<double>& a, const std::vector<double>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
+  return ab / std::sqrt(aa * bb);
+}
+
+TEST(Transformer, BF16FollowsF32) {
+  ModelConfig config = {
+      .vocabulary = 300, .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .ffn = 96, .context = 33};
+  const MicroBatch batch = random_batch(config.vocabulary, 3, 33, 5);
+  TestModel exact(config);
+  exact.model.parameters().initialize(3);
+  const std::vector<double> expected = exact.gradient(batch);
+  const double loss = exact.forward(batch);
+  config.dtype = DType::kBF16;
+  TestModel rounded(config);
+  rounded.model.parameters().initialize(3);
+  const std::vector<double> gradient = rounded.gradient(batch);
+  EXPECT_NEAR(rounded.forward(batch), loss, 2e-3 * loss);
+  EXPECT_GT(cosine(gradient, expected), 0.999);
+  EXPECT_LT(rounded.activation_arena->used_bytes(),
+            0.6 * static_cast<double>(exact.activation_arena->used_bytes()));
+}
+
+TEST(Transformer, BF16KeepsItsBits) {
+  ModelConfig config = {.vocabulary = 700,
+                        .layers = 2,
+                        .hidden = 96,
+                        .heads = 4,
+                        .kv_heads = 2,
+                        .ffn = 200,
+                        .context = 50,
+                        .dtype = DType::kBF16};
+  const MicroBatch batch = random_batch(config.vocabulary, 3, 50, 5);
+  TestModel stored(config);
+  const std::vector<double> gradient = stored.gradient(batch);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  EXPECT_EQ(stored.gradient(batch), gradient) << "another number of threads";
+  omp_set_num_threads(threads);
+  config.recompute = true;
+  TestModel recomputed(config);
+  EXPECT_EQ(recomputed.gradient(batch), gradient) << "recomputed";
+}
+
+TEST(Transformer, PackedWeightsFollowTheParameters) {
+  const ModelConfig config = {
+      .vocabulary = 50, .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .ffn = 96, .context = 33};
+  const MicroBatch batch = random_batch(config.vocabulary, 3, 33, 5);
+  TestModel packed(config), plain(config, 1, /*packed=*/false);
+  packed.prepare(99), plain.prepare(99);
+  EXPECT_NEAR(packed.forward(batch), plain.forward(batch), 1e-5);
+  packed.model.parameters().initialize(9);
+  plain.model.parameters().initialize(9);
+  EXPECT_NEAR(packed.forward(batch), plain.forward(batch), 1e-5);
+}
+
 // One document of a packed sequence as a micro-batch of its own.
 MicroBatch document_alone(const MicroBatch& packed, size_t begin, size_t end) {
   const auto cut = [&](const auto& from) {

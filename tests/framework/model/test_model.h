@@ -13,7 +13,7 @@ namespace fern {
 
 // Values larger than the usual initial ones, so that every part of the model matters to the loss.
 inline void fill_random(const Tensor& values, uint64_t seed, double std) {
-  with_float_type("test", values.dtype(), [&]<typename T>() {
+  with_wide_type("test", values.dtype(), [&]<typename T>() {
     uint64_t index = 0;
     for (T& value : values.values<T>())
       value = static_cast<T>(std * random_normal(seed, Purpose::kTest, index++));
@@ -21,7 +21,7 @@ inline void fill_random(const Tensor& values, uint64_t seed, double std) {
 }
 
 inline std::vector<double> to_doubles(const Tensor& tensor) {
-  return with_float_type("test", tensor.dtype(), [&]<typename T>() {
+  return with_wide_type("test", tensor.dtype(), [&]<typename T>() {
     const auto values = tensor.values<T>();
     return std::vector<double>(values.begin(), values.end());
   });
@@ -35,19 +35,22 @@ class RecordingSink : public GradSink {
 };
 
 struct TestModel {
-  explicit TestModel(const ModelConfig& config, uint64_t seed = 1)
+  // Whoever writes values afterwards calls parameters().note_change(), unless the weights are not packed.
+  explicit TestModel(const ModelConfig& config, uint64_t seed = 1, bool packed = true)
       : model(config), parameter_arena(sized_arena("parameters", [&](Arena& arena) {
-          model.parameters().allocate(arena, config.dtype);
+          model.parameters().allocate(arena, wide_of(config.dtype));
+          if (packed) model.allocate_packed_weights(arena);
         })) {
     const Parameters& parameters = model.parameters();
     for (size_t i = 0; i < parameters.list().size(); ++i) {
       const Tensor value = parameters.value(static_cast<int>(i));
       fill_random(value, seed + i, 0.3);
       if (parameters.list()[i].kind == ParameterKind::kNorm)
-        with_float_type("test", value.dtype(), [&]<typename T>() {
+        with_wide_type("test", value.dtype(), [&]<typename T>() {
           for (T& w : value.values<T>()) w += T{1};
         });
     }
+    model.parameters().note_change();
   }
 
   void prepare(int64_t tokens) {
