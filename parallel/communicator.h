@@ -21,7 +21,7 @@ struct Outgoing {
 };
 
 // Exchanges that may be in flight at a time, one a lane.
-inline constexpr int kExchangeLanes = 4;
+inline constexpr int kExchangeLanes = 8;
 
 class Communicator {
  public:
@@ -40,8 +40,10 @@ class Communicator {
   // other. Errors: the lane's exchange before is not done.
   virtual void start_exchange(int lane, std::span<const Incoming> incoming,
                               std::span<const Outgoing> outgoing) = 0;
-  // Moves what is in flight, without waiting. True when the lane's exchange is done, or none was started.
-  virtual bool exchange_done(int lane) = 0;
+  // Moves what is in flight, without waiting.
+  virtual void progress() = 0;
+  // Whether the lane's exchange was done at the last progress(); true when none was started.
+  virtual bool exchange_done(int lane) const = 0;
   // Every rank's block, in rank order, on all ranks. In place: rank r's own block is already in `values`,
   // which has as many elements as the counts add up to.
   virtual void all_gather(std::span<float> values, std::span<const int64_t> counts) = 0;

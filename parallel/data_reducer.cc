@@ -9,8 +9,8 @@ namespace fern {
 
 namespace {
 
-// Rounds of progress for each gradient that backward reports: some are needed to move one message.
-constexpr int kRoundsPerGradient = 4;
+// Rounds of progress a reported gradient: one moves about a megabyte through shared memory.
+constexpr int kRoundsPerGradient = 8;
 
 template <typename T>
 std::span<T> part(std::span<T> whole, Slice slice) {
@@ -64,6 +64,7 @@ void DataReducer::progress() {
   while (started_ < plan_.buckets && plan_.bucket_of(started_).begin >= tail_.begin() &&
          lane_of(started_).phase == Phase::kIdle)
     collect(started_++);
+  communicator_.progress();
   for (const Lane& lane : lanes_)
     if (lane.phase != Phase::kIdle && communicator_.exchange_done(number_of(lane.bucket)))
       advance(lane.bucket);

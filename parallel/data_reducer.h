@@ -53,7 +53,7 @@ class DataReducer final : public GradReducer {
   // Buckets go on the lanes in turn.
   static int number_of(int64_t bucket) { return static_cast<int>(bucket % kExchangeLanes); }
   Lane& lane_of(int64_t bucket) { return lanes_[static_cast<size_t>(number_of(bucket))]; }
-  // Starts what can start, and moves each bucket under way as far as it goes without waiting.
+  // Starts what can start, and moves what is under way.
   void progress();
   void collect(int64_t bucket);
   // Its exchange is done: from collecting to delivering, from delivering to idle.

@@ -14,6 +14,8 @@ namespace fern {
 
 namespace {
 
+constexpr int kCollectiveTag = 0;
+constexpr int kFirstLaneTag = 1;
 // Exchanges move only while some call tests them, and a library may push just a few fragments of each message
 // a test: a message no longer than those moves in few tests, however long the computing between them.
 constexpr size_t kMaxExchangeMessage_bytes = size_t{96} << 10;
@@ -69,11 +71,6 @@ MpiCommunicator::MpiCommunicator(MPI_Comm world, size_t max_message_bytes)
   MPI_Comm_rank(machine, &local_rank_);
   MPI_Comm_size(machine, &local_size_);
   MPI_Comm_free(&machine);
-  gathering_.max_message_bytes = max_message_bytes_;
-  for (size_t lane = 0; lane < lanes_.size(); ++lane)
-    lanes_[lane] = {.tag = static_cast<int>(lane) + 1,
-                    .max_message_bytes = std::min(max_message_bytes_, kMaxExchangeMessage_bytes),
-                    .handles = {}};
 }
 
 MpiCommunicator::~MpiCommunicator() {
@@ -99,44 +96,61 @@ void MpiCommunicator::all_reduce_sum(std::span<double> values) {
   });
 }
 
-void MpiCommunicator::receive(Requests& requests, std::span<float> values, int from) {
-  for_each_part(values, requests.max_message_bytes, [&](std::span<float> part) {
-    check(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_FLOAT, from, requests.tag, comm_,
-                    &requests.handles.emplace_back()),
+size_t MpiCommunicator::max_message_bytes(int tag) const {
+  return tag < kFirstLaneTag ? max_message_bytes_ : std::min(max_message_bytes_, kMaxExchangeMessage_bytes);
+}
+
+void MpiCommunicator::receive(Requests& requests, std::span<float> values, int from, int tag) {
+  for_each_part(values, max_message_bytes(tag), [&](std::span<float> part) {
+    check(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_FLOAT, from, tag, comm_,
+                    &requests.emplace_back()),
           "MPI_Irecv");
   });
 }
 
-void MpiCommunicator::send(Requests& requests, std::span<const float> values, int to) {
-  for_each_part(values, requests.max_message_bytes, [&](std::span<const float> part) {
-    check(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_FLOAT, to, requests.tag, comm_,
-                    &requests.handles.emplace_back()),
+void MpiCommunicator::send(Requests& requests, std::span<const float> values, int to, int tag) {
+  for_each_part(values, max_message_bytes(tag), [&](std::span<const float> part) {
+    check(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_FLOAT, to, tag, comm_,
+                    &requests.emplace_back()),
           "MPI_Isend");
   });
 }
 
 void MpiCommunicator::finish(Requests& requests) {
-  check(MPI_Waitall(static_cast<int>(requests.handles.size()), requests.handles.data(), MPI_STATUSES_IGNORE),
-        "MPI_Waitall");
-  requests.handles.clear();
+  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  requests.clear();
 }
 
 void MpiCommunicator::start_exchange(int lane, std::span<const Incoming> incoming,
                                      std::span<const Outgoing> outgoing) {
-  Requests& requests = lanes_[static_cast<size_t>(lane)];
-  expect(requests.handles.empty(), "[mpi] expected one exchange at a time on lane {}, got another", lane);
-  for (const Incoming& message : incoming) receive(requests, message.values, message.rank);
-  for (const Outgoing& message : outgoing) send(requests, message.values, message.rank);
+  expect(exchange_done(lane), "[mpi] expected one exchange at a time on lane {}, got another", lane);
+  const size_t before = exchanging_.size();
+  for (const Incoming& message : incoming)
+    receive(exchanging_, message.values, message.rank, kFirstLaneTag + lane);
+  for (const Outgoing& message : outgoing)
+    send(exchanging_, message.values, message.rank, kFirstLaneTag + lane);
+  lanes_.resize(exchanging_.size(), lane);
+  in_flight_[static_cast<size_t>(lane)] = exchanging_.size() - before;
 }
 
-bool MpiCommunicator::exchange_done(int lane) {
-  std::vector<MPI_Request>& handles = lanes_[static_cast<size_t>(lane)].handles;
-  if (handles.empty()) return true;
-  int done = 0;
-  check(MPI_Testall(static_cast<int>(handles.size()), handles.data(), &done, MPI_STATUSES_IGNORE),
-        "MPI_Testall");
-  if (done != 0) handles.clear();
-  return done != 0;
+void MpiCommunicator::progress() {
+  if (exchanging_.empty()) return;
+  completed_.resize(exchanging_.size());
+  int count = 0;
+  check(MPI_Testsome(static_cast<int>(exchanging_.size()), exchanging_.data(), &count, completed_.data(),
+                     MPI_STATUSES_IGNORE),
+        "MPI_Testsome");
+  if (count == 0) return;
+  for (const int i : std::span(completed_).first(static_cast<size_t>(count)))
+    --in_flight_[static_cast<size_t>(lanes_[static_cast<size_t>(i)])];
+  size_t kept = 0;
+  for (size_t i = 0; i < exchanging_.size(); ++i) {
+    if (exchanging_[i] == MPI_REQUEST_NULL) continue;
+    exchanging_[kept] = exchanging_[i];
+    lanes_[kept++] = lanes_[i];
+  }
+  exchanging_.resize(kept);
+  lanes_.resize(kept);
 }
 
 void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_t> counts) {
@@ -155,8 +169,8 @@ void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_
   for (size_t step = 1; step < ranks; ++step) {
     const size_t from = (own + ranks - step) % ranks;
     const size_t to = (own + step) % ranks;
-    receive(gathering_, block(from), static_cast<int>(from));
-    send(gathering_, block(own), static_cast<int>(to));
+    receive(gathering_, block(from), static_cast<int>(from), kCollectiveTag);
+    send(gathering_, block(own), static_cast<int>(to), kCollectiveTag);
   }
   finish(gathering_);
 }
@@ -164,13 +178,13 @@ void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_
 void MpiCommunicator::gather(std::span<float> whole, std::span<const float> own,
                              std::span<const int64_t> counts) {
   if (rank_ > 0) {
-    send(gathering_, own, 0);
+    send(gathering_, own, 0, kCollectiveTag);
   } else {
     std::ranges::copy(own, whole.begin());
     size_t begin = own.size();
     for (int from = 1; from < size_; ++from) {
       const auto count = static_cast<size_t>(counts[static_cast<size_t>(from)]);
-      receive(gathering_, whole.subspan(begin, count), from);
+      receive(gathering_, whole.subspan(begin, count), from, kCollectiveTag);
       begin += count;
     }
   }

@@ -31,31 +31,31 @@ class MpiCommunicator : public Communicator {
   void all_reduce_sum(std::span<double> values) override;
   void start_exchange(int lane, std::span<const Incoming> incoming,
                       std::span<const Outgoing> outgoing) override;
-  bool exchange_done(int lane) override;
+  void progress() override;
+  bool exchange_done(int lane) const override { return in_flight_[static_cast<size_t>(lane)] == 0; }
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override;
   void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t> counts) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   [[noreturn]] void abort(int exit_code) override;
 
  private:
-  // Messages in flight together, apart from all others. Kept, so that a step allocates nothing.
-  struct Requests {
-    int tag = 0;
-    size_t max_message_bytes = 0;
-    std::vector<MPI_Request> handles;
-  };
+  using Requests = std::vector<MPI_Request>;  // kept, so that a step allocates nothing
 
   void check(int code, const char* call) const;
-  void receive(Requests& requests, std::span<float> values, int from);
-  void send(Requests& requests, std::span<const float> values, int to);
+  size_t max_message_bytes(int tag) const;
+  void receive(Requests& requests, std::span<float> values, int from, int tag);
+  void send(Requests& requests, std::span<const float> values, int to, int tag);
   void finish(Requests& requests);
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   size_t max_message_bytes_;
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   Requests gathering_;
-  std::vector<size_t> begins_;  // of the blocks being gathered
-  std::array<Requests, kExchangeLanes> lanes_;
+  std::vector<size_t> begins_;                      // of the blocks being gathered
+  Requests exchanging_;                             // of all lanes
+  std::vector<int> lanes_;                          // the lane of each
+  std::vector<int> completed_;                      // those that the last progress() found done
+  std::array<size_t, kExchangeLanes> in_flight_{};  // by lane
 };
 
 }  // namespace fern

@@ -21,7 +21,8 @@ class SoloCommunicator final : public Communicator {
     expect(incoming.empty() && outgoing.empty(), "[communicator] expected no messages on one process, got {}",
            incoming.size() + outgoing.size());
   }
-  bool exchange_done(int) override { return true; }
+  void progress() override {}
+  bool exchange_done(int) const override { return true; }
   void all_gather(std::span<float>, std::span<const int64_t>) override {}
   void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t>) override {
     std::ranges::copy(own, whole.begin());
