@@ -58,7 +58,8 @@ void read_lines(const std::filesystem::path& file, const Visit& visit) {
   simdjson::dom::parser parser;
   const std::string_view all(content);
   int64_t number = 0;
-  for (size_t begin = 0; begin < all.size();) {
+  const size_t first = all.starts_with("\xEF\xBB\xBF") ? 3 : 0;  // the mark that Windows puts before UTF-8
+  for (size_t begin = first; begin < all.size();) {
     const size_t end = std::min(all.find('\n', begin), all.size());
     ++number;
     const std::string_view line = all.substr(begin, end - begin);

@@ -63,6 +63,13 @@ TEST(Segment, PlainTextAndLanguageAreEnough) {
   EXPECT_EQ(segments[1].kind, SegmentKind::kMessage);
 }
 
+TEST(Segment, AByteOrderMarkIsNotPartOfTheFirstLine) {
+  const auto segments =
+      read_all(write_file("mark.jsonl", "\xEF\xBB\xBF{\"text\": \"Molo\", \"language\": \"xh\"}\n"));
+  ASSERT_EQ(segments.size(), 1u);
+  EXPECT_EQ(segments[0].text, "Molo");
+}
+
 TEST(Segment, BadLineIsNamedByFileAndNumber) {
   const std::string good = "{\"text\": \"a\", \"language\": \"xh\"}\n";
   for (const char* bad :
