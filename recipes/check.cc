@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+
 #include "framework/core/error.h"
 
 namespace fern {
@@ -134,6 +136,9 @@ class Checker {
     if (by_weights && !(sum > 0))
       fail_usage("{}: data.balance.weights: expected at least one weight above 0",
                  at("data.balance.weights"));
+    if (std::isinf(sum))
+      fail_usage("{}: data.balance.weights: expected weights with a finite sum, got {}",
+                 at("data.balance.weights"), fmt::join(b.weights, ", "));
   }
 
   const Recipe& recipe_;

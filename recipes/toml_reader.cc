@@ -134,6 +134,8 @@ Settings read_settings(const fs::path& file, const std::vector<std::string>& ove
   read_file(settings, file, {});
   for (const std::string& text : overrides) {
     const toml::table table = parse_override(text);
+    if (table.contains("extends"))
+      fail_usage("--set {}: extends belongs in the recipe file, or is the recipe to name instead", text);
     Collector{settings, fs::current_path(), [&](const toml::source_region&) { return "--set " + text; }}
         .collect(table, "");
   }
