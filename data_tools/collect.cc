@@ -17,6 +17,7 @@
 #include "data_tools/collect_piece.h"
 #include "data_tools/language_code.h"
 #include "framework/core/error.h"
+#include "framework/core/file_lock.h"
 #include "framework/core/files.h"
 #include "framework/core/hash.h"
 
@@ -93,6 +94,10 @@ class Collector {
     const std::vector<Source> sources = open_sources(options_);
     manifest_.fingerprint = fingerprint_of(options_, sources);
     if (fingerprint_of_collection(out_) == manifest_.fingerprint) return CollectOutcome::kUpToDate;
+    create_folders(aside_);
+    const FileLock lock(lock_file_beside(out_), out_.string() +
+                                                    ": another fern collect is at work on this folder; wait "
+                                                    "for it, stop it, or name another --out");
     remove_tree(aside_);
     create_folders(aside_ / "segments");
     PackageIndex packages;

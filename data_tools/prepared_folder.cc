@@ -70,6 +70,11 @@ fs::path PreparedFolder::partial() const { return with_suffix(folder_, ".partial
 fs::path PreparedFolder::reports() const { return partial() / "reports"; }
 
 bool PreparedFolder::begin() {
+  create_folders(partial());
+  lock_.emplace(lock_file_beside(folder_),
+                folder_.string() +
+                    ": another fern prepare is at work on this folder; wait for it, stop it, or name another "
+                    "data.folder");
   const bool continues = read_json(partial() / kSettingsFile) == settings_;
   if (continues) return true;
   remove_tree(partial());

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "framework/core/file_lock.h"
+
 namespace fern {
 
 inline constexpr const char* kTokenizerFile = "tokenizer.model";
@@ -26,7 +28,7 @@ class PreparedFolder {
   std::string changes() const;
 
   // Opens folder.partial, keeping what an interrupted run with the same settings left there. Returns true
-  // when there was such a run. Errors: not writable.
+  // when there was such a run. Errors: not writable; another fern prepare is at work there.
   bool begin();
   std::filesystem::path partial() const;
   // A language's report of this or an earlier run that was interrupted.
@@ -43,6 +45,7 @@ class PreparedFolder {
 
   std::filesystem::path folder_;
   nlohmann::json settings_;
+  std::optional<FileLock> lock_;
 };
 
 }  // namespace fern

@@ -3,19 +3,18 @@
 
 #include <filesystem>
 
+#include "framework/core/file_lock.h"
+
 namespace fern {
 
-// Holds RUN/.lock while it lives; the system lets go of it when the process ends, however it ends.
+// Holds RUN/.lock while it lives.
 class RunLock {
  public:
   // Makes the folder if need be. Errors: another process holds it; the folder cannot be made or written.
   explicit RunLock(const std::filesystem::path& run);
-  ~RunLock();
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
 
  private:
-  int file_ = -1;
+  FileLock lock_;
 };
 
 }  // namespace fern
