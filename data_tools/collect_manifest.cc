@@ -97,7 +97,7 @@ std::string describe(const ordered_json& manifest) {
   text += describe_sources(manifest) + "licences:\n";
   for (const auto& [licence, packages] : manifest.at("licences").items())
     text += fmt::format("  {}: {}\n", licence, shortened(packages.get<std::vector<std::string>>()));
-  text += "left out:\n";
+  if (!manifest.at("left_out").empty()) text += "left out:\n";
   for (const auto& [reason, count] : manifest.at("left_out").items())
     text += fmt::format("  {:<28} {:>12}\n", reason, with_separators(count.get<int64_t>()));
   std::vector<std::string> codes;

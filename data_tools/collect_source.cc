@@ -31,6 +31,7 @@ std::vector<fs::path> files_with(const fs::path& folder, std::string_view extens
     if (folder.extension() == extension) files.push_back(folder);
     return files;
   }
+  if (!fs::is_directory(folder)) return files;
   for (const auto& entry :
        fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
     if (!entry.is_symlink() && entry.is_regular_file() && entry.path().extension() == extension)

@@ -60,6 +60,11 @@ class Preparation {
       sizes_.add(corpus);
     });
     expect_some("no language has enough text");
+    const auto held_out = [](const auto& language) { return language.second == 0; };
+    expect(
+        !std::ranges::all_of(sizes_.bytes, held_out),
+        "data.segments: every segment falls to validation or test, and none is left to train on; give more "
+        "text, or lower data.valid_percent and data.test_percent");
   }
 
   void train(const std::filesystem::path& model, const std::vector<Task>& tasks) {

@@ -57,12 +57,9 @@ json balance_settings(const DataConfig& data) {
 
 }  // namespace
 
-json prepare_settings(const Recipe& recipe, const LanguageFiles& files) {
+json data_settings(const Recipe& recipe) {
   const DataConfig& data = recipe.data;
-  const bool instruct = data.kind == DataKind::kInstruct;
-  return {{"format", kPreparedFormat},
-          {"kind", instruct ? "instruct" : "pretrain"},
-          {"context", recipe.model.context},
+  return {{"kind", data.kind == DataKind::kInstruct ? "instruct" : "pretrain"},
           {"languages", data.languages},
           {"min_segments", data.min_segments},
           {"max_segments", data.max_segments},
@@ -70,10 +67,18 @@ json prepare_settings(const Recipe& recipe, const LanguageFiles& files) {
           {"test_percent", data.test_percent},
           {"vocabulary", recipe.tokenizer.vocabulary},
           {"character_coverage", recipe.tokenizer.character_coverage},
-          {"tokenizer_mb", data.tokenizer_mb},
-          {"balance", balance_settings(data)},
-          {"templates", instruct ? template_hashes(recipe.templates_folder()) : json::object()},
-          {"segments", segment_hashes(files)}};
+          {"tokenizer_mb", data.tokenizer_mb}};
+}
+
+json prepare_settings(const Recipe& recipe, const LanguageFiles& files) {
+  const bool instruct = recipe.data.kind == DataKind::kInstruct;
+  json settings = data_settings(recipe);
+  settings["format"] = kPreparedFormat;
+  settings["context"] = recipe.model.context;
+  settings["balance"] = balance_settings(recipe.data);
+  settings["templates"] = instruct ? template_hashes(recipe.templates_folder()) : json::object();
+  settings["segments"] = segment_hashes(files);
+  return settings;
 }
 
 }  // namespace fern

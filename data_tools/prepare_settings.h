@@ -8,6 +8,9 @@
 
 namespace fern {
 
+// The recipe's keys that say what the data is, as `fern train` may find them changed.
+nlohmann::json data_settings(const Recipe& recipe);
+
 // The recipe's keys that matter and the hashes of segments and templates: equal settings give equal folders.
 // The seed of training is not among them: all seeds share one set of data. Errors: a file that cannot be
 // read.

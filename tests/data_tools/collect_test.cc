@@ -9,6 +9,7 @@
 
 #include "data_tools/segment.h"
 #include "framework/core/error.h"
+#include "framework/core/file_lock.h"
 #include "tests/data_tools/mo_writer.h"
 
 namespace fern {
@@ -209,6 +210,23 @@ TEST_F(Collect, OtherFoldersAreNotOverwritten) {
   write_file("out/thesis.txt", "do not lose");
   expect_error(options({"text:" + write_file("words", "Molo\n").string() + ":xh"}), {"is not a collection"});
   EXPECT_TRUE(fs::exists(root_ / "out/thesis.txt"));
+}
+
+TEST_F(Collect, WhatWasLeftOutIsToldOnlyWhenSomethingWas) {
+  run(options({"text:" + write_file("words", "Molo\n").string() + ":xh"}));
+  EXPECT_EQ(describe_collection(root_ / "out").find("left out"), std::string::npos);
+  run(options({"text:" + write_file("words", "Molo\nMolo\n").string() + ":xh"}));
+  EXPECT_NE(describe_collection(root_ / "out").find("left out"), std::string::npos);
+}
+
+TEST_F(Collect, ASecondOneAtTheSameTimeIsRefused) {
+  const FileLock first(root_ / ".out.lock", "");
+  expect_error(options({"text:" + write_file("words", "Molo\n").string() + ":xh"}), {"another fern collect"});
+  EXPECT_FALSE(fs::exists(root_ / "out"));
+}
+
+TEST_F(Collect, ThingsThatAreNeitherFileNorFolderAreNoSource) {
+  expect_error(options({"/dev/null"}), {"source /dev/null", "holds nothing that is known"});
 }
 
 TEST_F(Collect, FailedRunLeavesTheOldCollection) {

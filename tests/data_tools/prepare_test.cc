@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "framework/core/error.h"
+#include "framework/core/file_lock.h"
 #include "framework/core/hash.h"
 #include "framework/data/shard.h"
 #include "tests/data_tools/small_collection.h"
@@ -135,6 +136,11 @@ TEST_F(Prepare, OnlyLanguageWithOneSentenceIsRefused) {
   EXPECT_NE(error().find("no language has enough text. The nearest is zu (Zulu)"), std::string::npos);
 }
 
+TEST_F(Prepare, NothingLeftToTrainOnIsRefused) {
+  recipe_.data.valid_percent = recipe_.data.test_percent = 50;
+  EXPECT_NE(error().find("none is left to train on"), std::string::npos) << error();
+}
+
 TEST_F(Prepare, SecondRunDoesNothing) {
   run();
   const auto written = fs::last_write_time(folder() / "tokenizer.model");
@@ -187,6 +193,12 @@ TEST_F(Prepare, InterruptedRunLeavesNoFolderAndGoesOn) {
   EXPECT_EQ(fs::last_write_time(folder() / "train" / "sw.gettext.h5"), kept);
   EXPECT_EQ(hashes(), whole);
   EXPECT_FALSE(fs::exists(obstacle));
+}
+
+TEST_F(Prepare, ASecondOneAtTheSameTimeIsRefused) {
+  const FileLock first(root_ / ".prepared.lock", "");
+  EXPECT_NE(error().find("another fern prepare"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder()));
 }
 
 TEST_F(Prepare, FolderOfSomeoneElseIsNotTouched) {
