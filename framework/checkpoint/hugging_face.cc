@@ -113,7 +113,8 @@ double rope_theta_of(const fs::path& path, const json& config) {
   // "rope_scaling".
   const json rope = config.value("rope_parameters", json(nullptr));
   if (!rope.is_object()) {
-    expect_value(path, config, "rope_scaling", nullptr);
+    if (config.value("rope_scaling", json()) != json{{"rope_type", "default"}})  // which scales nothing
+      expect_value(path, config, "rope_scaling", nullptr);
     return config.value("rope_theta", 10000.0);
   }
   expect_value(path, rope, "rope_type", "default");
@@ -166,6 +167,7 @@ void read_hugging_face_weights(const fs::path& folder, Parameters& parameters) {
   for (const std::string& name : weight_files(folder)) {
     const SafetensorsFile file(folder / name);
     for (const auto& [tensor, entry] : file.entries()) {
+      if (tensor.ends_with(".rotary_emb.inv_freq")) continue;  // early folders keep what rope_theta says
       const int index = parameters.find(tensor);
       expect(index >= 0, "{}: tensor '{}' is in the file, but not in the model that config.json describes",
              file.path().string(), tensor);

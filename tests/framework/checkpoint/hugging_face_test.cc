@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "framework/checkpoint/reference_llama.h"
+#include "framework/checkpoint/safetensors.h"
 #include "framework/core/files.h"
 #include "framework/model/transformer.h"
 
@@ -96,6 +97,25 @@ TEST_P(HuggingFace, ModelsThatFernDoesNotComputeAreRefused) {
     set_in_config(key, value);
     EXPECT_THROW(read_hugging_face_config(folder_), Error) << key;
   }
+}
+
+TEST_P(HuggingFace, RotaryScalingByDefaultIsNoScaling) {
+  write();
+  set_in_config("rope_scaling", {{"rope_type", "default"}});
+  EXPECT_EQ(read_hugging_face_config(folder_), model_.transformer.config());
+}
+
+TEST_P(HuggingFace, RotaryFrequenciesOfEarlyFoldersAreLeftAside) {
+  write();
+  const std::vector<float> frequencies = {1.0f, 0.1f};
+  const std::string name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+  const std::vector<NamedValues> tensors = {{name, {2}, frequencies}};
+  write_safetensors(folder_ / "early.safetensors", tensors, {});
+  const nlohmann::json index = {
+      {"weight_map", {{"model.norm.weight", "model.safetensors"}, {name, "early.safetensors"}}}};
+  std::ofstream(folder_ / "model.safetensors.index.json") << index;
+  Model copy(read_hugging_face_config(folder_));
+  EXPECT_NO_THROW(read_hugging_face_weights(folder_, copy.transformer.parameters()));
 }
 
 TEST_P(HuggingFace, TransformersFiveSpellingOfRotaryIsRead) {
