@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
+#include "data_tools/prepare_settings.h"
+#include "data_tools/prepared_folder.h"
 #include "framework/core/error.h"
 
 namespace fern {
@@ -13,10 +16,26 @@ namespace {
 
 fs::path tokenizer_file(const Recipe& recipe) { return fs::path(recipe.data.folder) / "tokenizer.model"; }
 
+// A recipe that names other languages than were prepared would not be what was trained.
+void expect_prepared_for(const Recipe& recipe) {
+  std::ifstream file(fs::path(recipe.data.folder) / kManifestFile);
+  const auto manifest = nlohmann::json::parse(file, nullptr, false);
+  if (!manifest.is_object() || !manifest.contains("settings")) return;  // shards that something else made
+  const nlohmann::json& there = manifest.at("settings");
+  const nlohmann::json here = data_settings(recipe);
+  for (const auto& [key, wanted] : here.items())
+    if (there.contains(key) && there.at(key) != wanted)
+      fail_usage(
+          "{}: this data was prepared with {} = {}, and the recipe has {}; make it again with fern prepare, "
+          "name another data.folder, or set {} back",
+          recipe.data.folder, key, there.at(key).dump(), wanted.dump(), key);
+}
+
 Tokenizer open_tokenizer(const Recipe& recipe) {
   expect(TrainingData::is_prepared(recipe),
          "{}: there is no prepared data (data.folder); run fern prepare {}", recipe.data.folder,
          recipe.file.string());
+  expect_prepared_for(recipe);
   return Tokenizer(tokenizer_file(recipe));
 }
 

@@ -14,7 +14,8 @@ namespace fern {
 
 class TrainingData {
  public:
-  // Errors: data.folder is not prepared, or with another tokenizer or a larger context; nothing to draw.
+  // Errors: data.folder is not prepared, with another tokenizer, other settings or a larger context; nothing
+  // to draw.
   explicit TrainingData(const Recipe& recipe);
   TrainingData(const TrainingData&) = delete;
   TrainingData& operator=(const TrainingData&) = delete;
