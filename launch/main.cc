@@ -76,7 +76,10 @@ ExitCode run_program(int argc, char** argv, Communicator& communicator) {
   const bool asks_for_help = argc > 1 && std::string(argv[1]).starts_with("-");
   if (!asks_for_help) expect_known_command(program, argc, argv);
   if (!parse(program, argc, argv, communicator.rank() == 0)) return ExitCode::kDone;
-  return run(communicator);
+  const ExitCode code = run(communicator);
+  expect(std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.flush(),
+         "standard output: not all could be written; is the disk full?");
+  return code;
 }
 
 // Says what went wrong and ends all ranks. Most errors meet every rank alike, so the others let rank 0 speak.

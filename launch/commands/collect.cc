@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <limits>
 #include <memory>
 
 #include "launch/commands.h"
@@ -68,10 +69,10 @@ void declare_collect(CLI::App& program, Run& run) {
       ->option_text("CODE,...");
   command
       ->add_option("--max-per-language", options->max_per_language, "segments kept of each language; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->option_text("N");
   command->add_option("--threads", options->threads, "threads; 0: one a core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 4096))
       ->option_text("N");
   command->add_option("--licence", options->licence, "licence of jsonl and text sources, for the record")
       ->option_text("SPDX");

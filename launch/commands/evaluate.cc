@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <optional>
 
 #include "framework/core/files.h"
@@ -48,6 +49,9 @@ Plan plan_of(const Options& options, const fs::path& checkpoint) {
   }
   if (!options.data.empty()) plan.data = options.data;
   if (!options.split.empty()) plan.split = options.split;
+  if (!plan.data.empty() && !fs::is_directory(plan.data))
+    fail_usage("{}: there is no such folder from here; give --data FOLDER (what fern prepare wrote)",
+               plan.data.string());
   if (options.max_sequences >= 0) plan.max_sequences = options.max_sequences;
   if (plan.data.empty())
     fail_usage(
@@ -163,8 +167,10 @@ void declare_evaluate(CLI::App& program, Run& run) {
                       "folder that fern prepare wrote (default: the run's recipe says)");
   command->add_option("--split", options->split, "valid or test (default: the run's recipe says)")
       ->check(CLI::IsMember({"train", "valid", "test"}));
-  command->add_option("--max-sequences", options->max_sequences,
-                      "most packed sequences per language; 0: all");
+  command
+      ->add_option("--max-sequences", options->max_sequences,
+                   "most packed sequences per language; 0: all (default: the run's recipe says)")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   command->add_option("--json", options->json, "also write the figures to this file");
   command->callback([&run, options] {
     run = [options](Communicator& communicator) { return run_evaluate(*options, communicator); };

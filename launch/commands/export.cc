@@ -37,7 +37,12 @@ double largest_difference(const LoadedModel& loaded, const fs::path& folder, con
   expect(ours.size() == theirs.size(), "the exported folder gives {} logits, the model {}", theirs.size(),
          ours.size());
   double largest = 0;
-  for (size_t i = 0; i < ours.size(); ++i) largest = std::max(largest, std::abs(double{ours[i]} - theirs[i]));
+  for (size_t i = 0; i < ours.size(); ++i) {
+    expect(std::isfinite(ours[i]),
+           "{}: its logits are not finite: the weights are broken, or were imported so",
+           loaded.checkpoint.string());
+    largest = std::max(largest, std::abs(double{ours[i]} - theirs[i]));
+  }
   return largest;
 }
 
@@ -50,6 +55,8 @@ void refuse_to_overwrite(const fs::path& out) {
 ExitCode run_export(const Options& options) {
   const fs::path out = fs::path(options.out).lexically_normal();
   refuse_to_overwrite(out);
+  if (!(options.max_file_gb > 0 && options.max_file_gb <= 1e6))
+    fail_usage("--max-file-gb: expected above 0 and at most 1e6, got {}", options.max_file_gb);
   const auto loaded = load_model(options.source);
   const fs::path folder = out.parent_path() / ("." + out.filename().string() + ".tmp");
   remove_tree(folder);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "framework/model/sampling.h"
@@ -60,8 +61,11 @@ ExitCode run_generate(const Options& options) {
   Printer printer(loaded->tokenizer);
   const int64_t most = std::min(options.max_tokens, context - prompt_tokens);
   for (int64_t i = 0; i < most; ++i) {
-    const int32_t next =
-        sample(loaded->model.next_logits(*cache, tokens, stream), options.sampling, static_cast<uint64_t>(i));
+    const auto logits = loaded->model.next_logits(*cache, tokens, stream);
+    expect(std::none_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); }),
+           "{}: its logits are not numbers: the weights are broken, or were imported so",
+           loaded->checkpoint.string());
+    const int32_t next = sample(logits, options.sampling, static_cast<uint64_t>(i));
     if (std::find(stops.begin(), stops.end(), next) != stops.end()) break;
     printer.add(next);
     tokens.assign(1, next);
@@ -94,7 +98,8 @@ void declare_generate(CLI::App& program, Run& run) {
                    "sample among the likeliest tokens of this total probability")
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "the same seed gives the same text")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 63));
   command->callback([&run, options] { run = [options](Communicator&) { return run_generate(*options); }; });
 }
 

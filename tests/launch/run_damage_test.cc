@@ -62,6 +62,24 @@ TEST_F(DamagedRun, DataThatIsNotPreparedSaysWhatToRun) {
   EXPECT_TRUE(has(missing.err, "fern prepare")) << missing.err;
 }
 
+TEST_F(DamagedRun, DataOfOtherLanguagesThanTheRecipeNamesIsRefused) {
+  const Outcome outcome = run_fern(train("other_languages", {"--set", "data.languages=[\"sw\"]"}));
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "languages = []") && has(outcome.err, "fern prepare")) << outcome.err;
+  EXPECT_FALSE(fs::exists(folder_ / "other_languages"));
+}
+
+TEST_F(DamagedRun, AFullStandardOutputFails) {
+  for (const char* command : {"inspect", "evaluate"}) {
+    const std::vector<std::string> words = {"sh", "-c", "exec \"$0\" \"$@\" >/dev/full"};
+    std::vector<std::string> all = words;
+    for (const std::string& word : fern_command({command, path("whole")})) all.push_back(word);
+    const Outcome outcome = Program(all).wait();
+    EXPECT_EQ(outcome.exit_code, 1) << command;
+    EXPECT_NE(outcome.err, "") << command;
+  }
+}
+
 TEST_F(DamagedRun, ShardsOfAnotherTokenizerAreRefused) {
   ASSERT_EQ(run_fern({"prepare", path("recipe.toml"), "--set", "tokenizer.vocabulary=400", "--set",
                       "data.folder=" + path("other_prepared")})
@@ -100,6 +118,22 @@ TEST_F(DamagedRun, DamagedCheckpointIsNamedAndTheOneBeforeUsed) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(has(outcome.err, newest.filename().string())) << outcome.err;
   expect_equals_whole("damaged");
+}
+
+TEST_F(DamagedRun, WeightsThatAreNotNumbersAreNeitherExportedNorTurnedIntoText) {
+  ASSERT_EQ(run_fern({"export", path("whole"), "--out", path("broken")}).exit_code, 0);
+  const fs::path weights = folder_ / "broken" / "model.safetensors";
+  std::string bytes = text_of(weights);
+  bytes.replace(bytes.size() - 4, 4, "\xff\xff\xff\xff");  // the last element of the last tensor
+  std::ofstream(weights, std::ios::binary) << bytes;
+  ASSERT_EQ(run_fern({"import", path("broken"), "--out", path("nan")}).exit_code, 0);
+  const std::string checkpoint = path("nan/step-000000");
+  const Outcome exported = run_fern({"export", checkpoint, "--out", path("nan_export")});
+  EXPECT_EQ(exported.exit_code, 1);
+  EXPECT_TRUE(has(exported.err, "not finite")) << exported.err;
+  const Outcome generated = run_fern({"generate", checkpoint, "--prompt", "open file"});
+  EXPECT_EQ(generated.exit_code, 1);
+  EXPECT_TRUE(has(generated.err, "not numbers")) << generated.err;
 }
 
 TEST_F(DamagedRun, AnotherModelInARunFolderIsRefusedByName) {

@@ -70,6 +70,12 @@ TEST_F(Run, EvaluationPrintsARowForEachLanguageAndTheAverages) {
   EXPECT_TRUE(has(outcome.out, "unigram baseline")) << outcome.out;
 }
 
+TEST_F(Run, EvaluationWithoutItsDataSaysHowToNameIt) {
+  const Outcome outcome = run_fern({"evaluate", path("whole"), "--data", path("moved")});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, path("moved")) && has(outcome.err, "--data")) << outcome.err;
+}
+
 TEST_F(Run, GreedyTextIsTheSameTwiceAndLongPromptsAreRefused) {
   const std::vector<std::string> words = {"generate",  path("whole"),  "--prompt",
                                           "open file", "--max-tokens", "8"};

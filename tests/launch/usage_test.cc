@@ -28,6 +28,24 @@ TEST(Usage, AnUnknownOptionIsBadUsage) {
   EXPECT_TRUE(has(outcome.err, "--colour")) << outcome.err;
 }
 
+TEST(Usage, NumbersOutOfRangeAreRefusedWithTheRange) {
+  const std::vector<std::string> wrong[] = {
+      {"collect", "x.jsonl", "--out", "y", "--threads", "-1"},
+      {"collect", "x.jsonl", "--out", "y", "--threads", "999999"},
+      {"evaluate", "x", "--max-sequences", "-5"},
+      {"export", "x", "--out", "y", "--max-file-gb", "-1"},
+      {"export", "x", "--out", "y", "--max-file-gb", "nan"},
+      {"generate", "x", "--prompt", "y", "--seed", "-1"},
+      {"generate", "x", "--prompt", "y", "--seed", "99999999999999999999"},
+  };
+  for (const std::vector<std::string>& words : wrong) {
+    const Outcome outcome = run_fern(words);
+    EXPECT_EQ(outcome.exit_code, kBadUsage) << words[0];
+    EXPECT_TRUE(has(outcome.err, words[words.size() - 2])) << outcome.err;
+    EXPECT_LT(outcome.err.size(), 200u) << outcome.err;
+  }
+}
+
 TEST(Usage, HelpListsTheCommands) {
   const Outcome outcome = run_fern({"help"});
   EXPECT_EQ(outcome.exit_code, kDone);
