@@ -19,14 +19,20 @@ int cuda_device_count();
 void* cuda_allocate(size_t bytes);
 void cuda_free(void* data) noexcept;
 
-// The stream of work an op is queued on. On the CPU work is done when the call returns.
+class Profile;
+
+// The stream of work an op is queued on. On the CPU work is done when the call returns. A stream may carry a
+// profile (framework/core/profile.h), borrowed, that its ops are timed in.
 class Stream {
  public:
   explicit Stream(Device device = Device::kCpu) : device_(device) {}
   Device device() const { return device_; }
+  Profile* profile() const { return profile_; }
+  void set_profile(Profile* profile) { profile_ = profile; }
 
  private:
   Device device_;
+  Profile* profile_ = nullptr;
 };
 
 }  // namespace fern
