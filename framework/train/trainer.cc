@@ -6,16 +6,19 @@
 #include <cmath>
 
 #include "framework/core/error.h"
+#include "framework/core/profile.h"
 #include "framework/optim/grad_norm.h"
 
 namespace fern {
 
 namespace {
 
-// Adds the time from its making to its end to `total_s`.
+// Adds the time from its making to its end to `total_s`, and to the profile if there is one.
+template <typename ProfileTimer>
 class Timer {
  public:
-  explicit Timer(double& total_s) : total_s_(total_s) {}
+  Timer(double& total_s, const Stream& stream, std::string_view name)
+      : total_s_(total_s), profiled_(stream, name) {}
   ~Timer() { total_s_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
@@ -23,6 +26,7 @@ class Timer {
  private:
   using Clock = std::chrono::steady_clock;
   double& total_s_;
+  ProfileTimer profiled_;
   Clock::time_point begin_ = Clock::now();
 };
 
@@ -67,13 +71,14 @@ Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
 }
 
 void Trainer::train_step() {
+  if (stream_.profile() != nullptr) stream_.profile()->begin_step(step_ + 1);
   metrics_ = {.step = step_ + 1, .learning_rate = parts_.schedule.at(step_), .language_loss = {}};
   {
-    const Timer step_timer(metrics_.step_s);
+    const Timer<SpanTimer> step_timer(metrics_.step_s, stream_, "step");
     sums_.clear();
     forward_backward();
     {
-      const Timer timer(metrics_.reduce_s);
+      const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
       parts_.gradients.finish();
       square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
       sums_.exchange(parts_.scalars);
@@ -96,21 +101,21 @@ void Trainer::forward_backward() {
   const int64_t per_shard = parts_.loader.micro_batches() / config_.reduction_shards;
   for (int64_t shard = parts_.gradients.first_shard(); shard < parts_.gradients.last_shard(); ++shard) {
     {
-      const Timer timer(metrics_.reduce_s);
+      const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
       parts_.gradients.begin_shard();
     }
     for (int64_t micro = shard * per_shard; micro < (shard + 1) * per_shard; ++micro) {
       {
-        const Timer timer(metrics_.data_s);
+        const Timer<OpTimer> timer(metrics_.data_s, stream_, "data");
         parts_.loader.load(batch_, step_, micro);
       }
-      const Timer timer(metrics_.forward_backward_s);
+      const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward_backward");
       const double loss = parts_.model.forward(*activations_, sums_.sequence_losses(micro), batch_, stream_);
       sums_.set_micro_batch(micro, loss, batch_);
       if (micro + 1 == (shard + 1) * per_shard) parts_.gradients.begin_last_micro_batch();
       parts_.model.backward(*activations_, batch_, parts_.gradients, stream_);
     }
-    const Timer timer(metrics_.reduce_s);
+    const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
     parts_.gradients.end_shard();
   }
 }
@@ -128,10 +133,10 @@ void Trainer::update() {
   const bool clip = config_.clip_norm > 0 && metrics_.grad_norm > config_.clip_norm;
   const double scale = clip ? config_.clip_norm / metrics_.grad_norm : 1.0;
   {
-    const Timer timer(metrics_.optimizer_s);
+    const Timer<SpanTimer> timer(metrics_.optimizer_s, stream_, "optimizer");
     parts_.optimizer.step(parts_.model.parameters(), metrics_.learning_rate, scale, updates_, stream_);
   }
-  const Timer timer(metrics_.reduce_s);
+  const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
   parts_.gradients.gather_values();
 }
 

@@ -71,6 +71,8 @@ class Trainer {
   int64_t step() const { return step_; }                   // done, applied or skipped
   int64_t skipped() const { return skipped_; }             // of them not applied
   std::vector<std::string> languages(int64_t step) const;  // in that step's batch, step from 0
+  // Times the steps to come in `profile`, which is borrowed; null ends that.
+  void set_profile(Profile* profile) { stream_.set_profile(profile); }
 
   enum class Outcome { kDone, kStopped };
   // Runs to config.steps or until `stop_requested` is seen (agreed over processes after a step), saving as

@@ -2,6 +2,7 @@
 #include <exception>
 
 #include "framework/core/error.h"
+#include "framework/core/profile.h"
 #include "framework/train/trainer.h"
 
 namespace fern {
@@ -50,6 +51,7 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
 }
 
 void Trainer::save() {
+  const OpTimer timer(stream_, "save");
   std::exception_ptr failure;
   std::vector<float> first, second;
   const AdamW& optimizer = parts_.optimizer;

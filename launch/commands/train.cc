@@ -11,6 +11,7 @@
 #include "launch/run_lock.h"
 #include "launch/run_log.h"
 #include "launch/run_memory.h"
+#include "launch/run_profile.h"
 #include "launch/run_state.h"
 #include "launch/stop_signals.h"
 #include "launch/text.h"
@@ -30,7 +31,7 @@ double seconds_since(Clock::time_point begin) {
 }
 
 struct Options {
-  std::string recipe, out;
+  std::string recipe, out, profile;
   std::vector<std::string> overrides;
 };
 
@@ -42,7 +43,9 @@ class TrainCommand {
         recipe_(read_recipe(options.recipe, options.overrides)),
         folder_(options.out.empty() ? fs::path("runs") / recipe_.name() : fs::path(options.out)),
         mesh_(resolve(recipe_.mesh, communicator.size(), recipe_.batch.reduction_shards)),
-        threads_(threads_per_rank(recipe_.threads, communicator.local_size())) {}
+        threads_(threads_per_rank(recipe_.threads, communicator.local_size())) {
+    if (!options.profile.empty()) profile_.emplace(profiled_steps(options.profile));
+  }
 
   ExitCode run() {
     const StopSignals signals;
@@ -115,6 +118,7 @@ class TrainCommand {
     std::optional<RunLog> log;
     if (communicator_.rank() == 0)
       log.emplace(folder_, data.names(), training.ledger(), recipe_.train, first_step);
+    if (profile_) trainer.set_profile(&*profile_);
     spdlog::info("first step begins after {:.2f} s", seconds_since(start_));
     const Trainer::Outcome outcome = trainer.run(signals.requested(), [&](const StepMetrics& metrics) {
       if (log) log->add(metrics);
@@ -123,6 +127,7 @@ class TrainCommand {
       log->finish();
       say_what_came(trainer, first_step, log->last_loss());
     }
+    if (profile_) report_profile(*profile_, folder_, communicator_.rank());
     if (outcome == Trainer::Outcome::kDone) return ExitCode::kDone;
     spdlog::info("stopped on request, after saving; the same command goes on from there");
     return ExitCode::kStopped;
@@ -144,6 +149,7 @@ class TrainCommand {
   const fs::path folder_;
   const Mesh mesh_;
   const int64_t threads_;
+  std::optional<Profile> profile_;
 };
 
 }  // namespace
@@ -158,6 +164,17 @@ void declare_train(CLI::App& program, Run& run) {
       ->option_text("SECTION.KEY=VALUE");
   command->add_option("--out", options->out, "the run folder (default: runs/<name of the recipe>)")
       ->option_text("RUN");
+  command
+      ->add_option(
+          "--profile", options->profile,
+          "time each op of so many steps after the first (default: all): a table of calls, time, GFLOP/s\n"
+          "and GB/s at the end, and a Chrome trace of each rank in RUN/profile-rank-N.json")
+      ->expected(0, 1)
+      ->check([](const std::string& steps) {
+        profiled_steps(steps);  // here, because a recipe taken for STEPS must not be reported as missing
+        return std::string();
+      })
+      ->option_text("[STEPS]");
   command->footer(
       "SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save and exit 3; the same command goes on. Any number of ranks\n"
       "that divides batch.reduction_shards gives the same weights to the bit: mpirun -n 4 fern train RECIPE");

@@ -44,6 +44,27 @@ TEST_F(Run, RanksThatDoNotDivideAreRefusedWithThoseThatWould) {
   EXPECT_TRUE(has(outcome.err, "1, 2, 4")) << outcome.err;
 }
 
+TEST_F(Run, ProfileGivesATableAndATraceOfEachRankAndChangesNothing) {
+  const Outcome outcome = run_fern_on(2, train("profiled", {"--profile", "3"}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_equals_whole("profiled");
+  for (const char* part : {"3 steps after the first", "GFLOP/s", "reduce", "in no op"})
+    EXPECT_TRUE(has(outcome.out, part)) << part << "\n" << outcome.out;
+  for (const int rank : {0, 1}) {
+    const auto trace = nlohmann::json::parse(
+        text_of(folder_ / "profiled" / ("profile-rank-" + std::to_string(rank) + ".json")));
+    EXPECT_EQ(trace.at("traceEvents").back().at("pid"), rank);
+    EXPECT_EQ(trace.at("traceEvents").back().at("args").at("step"), 4);
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "whole" / "profile-rank-0.json"));
+}
+
+TEST_F(Run, ProfileOfNoNumberIsBadUsage) {
+  const Outcome outcome = run_fern({"train", "--profile", path("recipe.toml"), "--out", path("unprofiled")});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "how many steps to profile")) << outcome.err;
+}
+
 TEST_F(Run, EvaluationDoesNotDependOnRanks) {
   ASSERT_EQ(run_fern({"evaluate", path("whole"), "--json", path("one.json")}).exit_code, 0);
   ASSERT_EQ(run_fern_on(2, {"evaluate", path("whole"), "--json", path("two.json")}).exit_code, 0);

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
+#include "framework/core/profile.h"
 #include "tests/framework/train/tiny_run.h"
 
 namespace fern {
@@ -42,6 +44,21 @@ TEST(Trainer, SaysWhatAStepDid) {
   EXPECT_NEAR(third.loss, weighted / static_cast<double>(loss_tokens), 1e-5);
   EXPECT_GT(third.forward_backward_s, 0);
   EXPECT_LE(third.data_s + third.forward_backward_s + third.reduce_s + third.optimizer_s, third.step_s);
+}
+
+TEST(Trainer, ProfilesItsPhasesWithoutTheFirstStep) {
+  TinyRun run(fresh_folder("profiles"), {.train = {.steps = 4, .reduction_shards = 2}});
+  Profile profile;
+  run.trainer->set_profile(&profile);
+  run.run();
+  std::map<std::string_view, int64_t> calls;
+  for (const Profile::Total& total : profile.totals()) calls[total.name] = total.calls;
+  EXPECT_EQ(profile.steps(), 3);
+  EXPECT_EQ(calls["step"], 3);
+  EXPECT_EQ(calls["data"], 3 * run.loader.micro_batches());
+  EXPECT_EQ(calls["optimizer"], 3);
+  EXPECT_EQ(calls["save"], 1);
+  EXPECT_GT(calls["reduce"], 0);
 }
 
 TEST(Trainer, ClipsToTheGlobalNorm) {
