@@ -6,6 +6,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -186,6 +187,9 @@ void attention_backward(Tensor dqkv_TE, Tensor delta_HT, const Tensor& do_TM, co
   expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
   expect_tensor(op, "lse", lse_HT, wide_of(qkv_TE.dtype()), {heads, tokens});
   expect_document_starts(op, document_start_T, tokens);
+  const OpTimer timer(
+      stream, op,
+      attention_work(stream, 5, heads, layout.head_size, document_start_T, {dqkv_TE, do_TM, o_TM, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
     const Backward<T> backward = {
         dqkv_TE.as<T>(), delta_HT.as<Wide<T>>(),         do_TM.as<T>(), o_TM.as<T>(), lse_HT.as<Wide<T>>(),

@@ -7,6 +7,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -161,6 +162,8 @@ void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const T
   expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
   expect_tensor(op, "lse", lse_HT, wide_of(qkv_TE.dtype()), {heads, tokens});
   expect_document_starts(op, document_start_T, tokens);
+  const OpTimer timer(stream, op,
+                      attention_work(stream, 2, heads, layout.head_size, document_start_T, {o_TM, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
     const Forward<T> forward = {
         o_TM.as<T>(), lse_HT.as<Wide<T>>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(), tokens, row_size,

@@ -6,6 +6,7 @@
 #include "framework/ops/cross_entropy.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -100,6 +101,7 @@ double forward_backward_row(T* row, int32_t target, Wide<T> weight, int64_t voca
 void cross_entropy_forward(Tensor loss_C, const Tensor& logits_CV, const Tensor& target_C, Stream& stream) {
   check("cross_entropy_forward", stream, loss_C, logits_CV, target_C);
   const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
+  const OpTimer timer(stream, "cross_entropy_forward", touches({logits_CV}));
   with_float_type("cross_entropy_forward", logits_CV.dtype(), [&]<typename T>() {
     double* loss = loss_C.as<double>();
     const T* logits = logits_CV.as<T>();
@@ -116,6 +118,7 @@ void cross_entropy_forward_backward(Tensor loss_C, Tensor logits_CV, const Tenso
   expect_on_cpu("cross_entropy_forward_backward", stream, {weight_C});
   const int64_t rows = logits_CV.dim(0), vocabulary = logits_CV.dim(1);
   expect_tensor("cross_entropy_forward_backward", "weight", weight_C, wide_of(logits_CV.dtype()), {rows});
+  const OpTimer timer(stream, "cross_entropy_forward_backward", touches({logits_CV, logits_CV}));
   with_float_type("cross_entropy_forward_backward", logits_CV.dtype(), [&]<typename T>() {
     double* loss = loss_C.as<double>();
     T* logits = logits_CV.as<T>();

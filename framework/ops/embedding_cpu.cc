@@ -2,6 +2,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/embedding.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -40,6 +41,7 @@ void with_types(std::string_view op, const Tensor& x_TD, const Tensor& w_VD, Bod
 void embedding_forward(Tensor x_TD, const Tensor& w_VD, const Tensor& input_T, Stream& stream) {
   check("embedding_forward", stream, x_TD, "x", w_VD, "w", input_T);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  const OpTimer timer(stream, "embedding_forward", touches({x_TD, x_TD}));
   with_types("embedding_forward", x_TD, w_VD, [&]<typename X, typename W>() {
     X* x = x_TD.as<X>();
     const W* w = w_VD.as<W>();
@@ -54,6 +56,7 @@ void embedding_forward(Tensor x_TD, const Tensor& w_VD, const Tensor& input_T, S
 void embedding_backward(Tensor dw_VD, const Tensor& dx_TD, const Tensor& input_T, Stream& stream) {
   check("embedding_backward", stream, dx_TD, "dx", dw_VD, "dw", input_T);
   const int64_t tokens = dx_TD.dim(0), hidden = dx_TD.dim(1);
+  const OpTimer timer(stream, "embedding_backward", touches({dx_TD, dx_TD, dx_TD}));
   with_types("embedding_backward", dx_TD, dw_VD, [&]<typename X, typename W>() {
     W* dw = dw_VD.as<W>();
     const X* dx = dx_TD.as<X>();

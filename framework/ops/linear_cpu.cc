@@ -8,6 +8,7 @@
 #include "framework/ops/library_product.h"
 #include "framework/ops/linear.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -146,6 +147,7 @@ Sizes checked(std::string_view op, const Stream& stream, const Tensor& y_TO, con
 void linear_forward(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, Stream& stream) {
   const auto [tokens, inputs, outputs] = checked("linear_forward", stream, y_TO, x_TI, w_OI, "y", "x", "w");
   const ProductSize size = {tokens, outputs, inputs};
+  const OpTimer timer(stream, "linear_forward", product_work(y_TO, x_TI, w_OI.bytes()));
   with_float_type("linear_forward", x_TI.dtype(), [&]<typename T>() {
     product<T, T, Wide<T>>(y_TO.as<T>(), {x_TI.as<T>(), size.depth, false},
                            {w_OI.as<Wide<T>>(), size.depth, true}, size, false);
@@ -157,6 +159,7 @@ void linear_backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tensor& w_OI
   const auto [tokens, inputs, outputs] =
       checked("linear_backward_input", stream, dy_TO, dx_TI, w_OI, "dy", "dx", "w");
   const ProductSize size = {tokens, inputs, outputs};
+  const OpTimer timer(stream, "linear_backward_input", product_work(dy_TO, dx_TI, w_OI.bytes()));
   with_float_type("linear_backward_input", dx_TI.dtype(), [&]<typename T>() {
     product<T, T, Wide<T>>(dx_TI.as<T>(), {dy_TO.as<T>(), size.depth, false},
                            {w_OI.as<Wide<T>>(), size.columns, false}, size, accumulate);
@@ -167,6 +170,7 @@ void linear_backward_weight(Tensor dw_OI, const Tensor& dy_TO, const Tensor& x_T
   const auto [tokens, inputs, outputs] =
       checked("linear_backward_weight", stream, dy_TO, x_TI, dw_OI, "dy", "x", "dw");
   const ProductSize size = {outputs, inputs, tokens};
+  const OpTimer timer(stream, "linear_backward_weight", product_work(dy_TO, x_TI, 2 * dw_OI.bytes()));
   with_float_type("linear_backward_weight", x_TI.dtype(), [&]<typename T>() {
     if constexpr (std::is_same_v<T, BF16>)
       if (library_weight_product(dw_OI.as<float>(), dy_TO.as<T>(), x_TI.as<T>(), size)) return;

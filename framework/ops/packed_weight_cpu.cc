@@ -5,6 +5,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/library_product.h"
 #include "framework/ops/packed_weight.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -85,6 +86,7 @@ void PackedWeight::pack(const Tensor& w_OI, Stream& stream) {
   if (!has_forward() && !has_backward()) return;
   expect_on_cpu("packed_weight", stream, {w_OI});
   expect_tensor("packed_weight", "w", w_OI, DType::kF32, {outputs_, inputs_});
+  const OpTimer timer(stream, "pack_weight", touches({w_OI, forward_, backward_}));
   if (has_forward()) arrange(forward_, outputs_, inputs_, dtype_, w_OI, {DType::kF32, 1, inputs_});
   if (has_backward()) arrange(backward_, inputs_, outputs_, dtype_, w_OI, {DType::kF32, inputs_, 1});
 }
@@ -94,6 +96,7 @@ void PackedWeight::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) cons
   expect_rank("packed_weight", "x", x_TI, 2);
   expect_tensor("packed_weight", "x", x_TI, dtype_, {x_TI.dim(0), inputs_});
   expect_tensor("packed_weight", "y", y_TO, dtype_, {x_TI.dim(0), outputs_});
+  const OpTimer timer(stream, "packed_forward", product_work(y_TO, x_TI, forward_.bytes()));
   product(y_TO, x_TI, forward_, outputs_, inputs_);
 }
 
@@ -102,6 +105,7 @@ void PackedWeight::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& str
   expect_rank("packed_weight", "dy", dy_TO, 2);
   expect_tensor("packed_weight", "dy", dy_TO, dtype_, {dy_TO.dim(0), outputs_});
   expect_tensor("packed_weight", "dx", dx_TI, dtype_, {dy_TO.dim(0), inputs_});
+  const OpTimer timer(stream, "packed_backward_input", product_work(dy_TO, dx_TI, backward_.bytes()));
   product(dx_TI, dy_TO, backward_, inputs_, outputs_);
 }
 

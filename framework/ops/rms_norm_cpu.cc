@@ -3,6 +3,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/rms_norm.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -48,6 +49,7 @@ void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tens
                       Stream& stream) {
   check("rms_norm_forward", stream, x_TD, y_TD, "y", rstd_T, w_D);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  const OpTimer timer(stream, "rms_norm_forward", touches({y_TD, x_TD}));
   with_float_type("rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
     T* y = y_TD.as<T>();
     Wide<T>* rstd = rstd_T.as<Wide<T>>();
@@ -65,6 +67,7 @@ void add_rms_norm_forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor&
   check("add_rms_norm_forward", stream, x_TD, a_TD, "a", rstd_T, w_D);
   check("add_rms_norm_forward", stream, x_TD, b_TD, "b", rstd_T, w_D);
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  const OpTimer timer(stream, "add_rms_norm_forward", touches({y_TD, x_TD, a_TD, b_TD}));
   with_float_type("add_rms_norm_forward", x_TD.dtype(), [&]<typename T>() {
     T *y = y_TD.as<T>(), *x = x_TD.as<T>();
     Wide<T>* rstd = rstd_T.as<Wide<T>>();
@@ -87,6 +90,7 @@ void rms_norm_backward(Tensor dx_TD, Tensor dw_D, const Tensor& dy_TD, const Ten
   expect_on_cpu("rms_norm_backward", stream, {dw_D});
   expect_tensor("rms_norm_backward", "dw", dw_D, wide_of(x_TD.dtype()), w_D.shape());
   const int64_t tokens = x_TD.dim(0), hidden = x_TD.dim(1);
+  const OpTimer timer(stream, "rms_norm_backward", touches({dx_TD, dx_TD, dy_TD, x_TD}));
   with_float_type("rms_norm_backward", x_TD.dtype(), [&]<typename T>() {
     T* dx = dx_TD.as<T>();
     Wide<T>* dw = dw_D.as<Wide<T>>();

@@ -2,6 +2,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/rotary.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -40,6 +41,7 @@ void rotate(std::string_view op, Tensor qkv_TE, const Tensor& cos_PK, const Tens
     expect(0 <= t - start[t] + offset && t - start[t] + offset < positions,
            "[{}] token {}: expected a position in 0..{}, got {}", op, t, positions - 1,
            t - start[t] + offset);
+  const OpTimer timer(stream, op, touches({qkv_TE, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
     T* qkv = qkv_TE.as<T>();
     const Wide<T>*cosine = cos_PK.as<Wide<T>>(), *sine = sin_PK.as<Wide<T>>();

@@ -1,6 +1,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/swiglu.h"
+#include "framework/ops/work.h"
 
 namespace fern {
 
@@ -40,6 +41,7 @@ void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, int
 void swiglu_forward(Tensor h_TF, const Tensor& gate_up_T2F, Stream& stream) {
   check("swiglu_forward", stream, h_TF, "h", gate_up_T2F, "gate_up");
   const int64_t tokens = h_TF.dim(0), ffn = h_TF.dim(1);
+  const OpTimer timer(stream, "swiglu_forward", touches({h_TF, gate_up_T2F}));
   with_float_type("swiglu_forward", h_TF.dtype(), [&]<typename T>() {
     T* h = h_TF.as<T>();
     const T* gate_up = gate_up_T2F.as<T>();
@@ -53,6 +55,7 @@ void swiglu_backward(Tensor dgate_up_T2F, const Tensor& dh_TF, const Tensor& gat
   check("swiglu_backward", stream, dh_TF, "dh", gate_up_T2F, "gate_up");
   check("swiglu_backward", stream, dh_TF, "dh", dgate_up_T2F, "dgate_up");
   const int64_t tokens = dh_TF.dim(0), ffn = dh_TF.dim(1);
+  const OpTimer timer(stream, "swiglu_backward", touches({dgate_up_T2F, dh_TF, gate_up_T2F}));
   with_float_type("swiglu_backward", dh_TF.dtype(), [&]<typename T>() {
     T* dgate_up = dgate_up_T2F.as<T>();
     const T *dh = dh_TF.as<T>(), *gate_up = gate_up_T2F.as<T>();

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "framework/core/profile_report.h"
 #include "framework/core/rng.h"
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
@@ -71,10 +72,13 @@ class Bench {
         arena_(sized_arena("bench", [this](Arena& arena) { allocate(arena); })) {
     model_.parameters().initialize(1);
     squares_.resize(static_cast<size_t>(gradient_chunks(model_.parameters())));
+    if (options.profile) stream_.set_profile(&profile_);
   }
 
   StepTimes step() {
     StepTimes times;
+    profile_.begin_step(updates_ + 1);
+    const SpanTimer timer(stream_, "step");
     const double begin = now_s();
     fill_zero(model_.parameters().gradients());
     loss_ = model_.forward(*activations_, sequence_losses_, batch_, stream_);
@@ -88,6 +92,7 @@ class Bench {
     return times;
   }
 
+  const Profile& profile() const { return profile_; }
   double loss() const { return loss_; }
   int64_t tokens() const { return batch_.tokens; }
   int64_t parameters() const { return model_.parameters().elements(); }
@@ -95,7 +100,8 @@ class Bench {
 
  private:
   void allocate(Arena& arena) {
-    model_.parameters().allocate(arena, model_.config().dtype);
+    model_.parameters().allocate(arena, wide_of(model_.config().dtype));
+    model_.allocate_packed_weights(arena);
     activations_ = model_.allocate_activations(arena, batch_.tokens);
     optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, model_.parameters(),
                                          Slice{0, model_.parameters().padded_elements()}, arena);
@@ -110,6 +116,7 @@ class Bench {
   std::vector<double> squares_;
   IgnoreGradients sink_;
   Stream stream_;
+  Profile profile_;
   double loss_ = 0;
   int64_t updates_ = 0;
 };
@@ -142,6 +149,7 @@ Measured measure(const TrainBenchOptions& options) {
   }
   fmt::print("{} parameters, {:.0f} MB in arenas, loss {:.4f}\n", bench.parameters(),
              static_cast<double>(bench.arena_bytes()) / 1e6, bench.loss());
+  if (options.profile) fmt::print("{}", profile_table(bench.profile()));
   return measured;
 }
 

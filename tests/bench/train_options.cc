@@ -39,6 +39,7 @@ TrainBenchOptions read_train_bench_options(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   program.add_flag("!--no-peak", options.measure_peak, "leave the machine's GEMM peak unmeasured");
+  program.add_flag("--profile", options.profile, "say what each op took");
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& end) {

@@ -10,6 +10,7 @@ struct TrainBenchOptions {
   int64_t sequences = 4;
   int steps = 5;
   bool measure_peak = true;  // of the matrix product
+  bool profile = false;
 };
 
 // Prints help or what is wrong and ends the program when that is all there is to do. Errors: a dtype that has

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "framework/core/profile.h"
 #include "tests/framework/model/test_model.h"
 
 namespace {
@@ -55,7 +56,7 @@ struct Heap {
 
 // What forward and backward do to the heap, after a first step in which ops and the product library set
 // themselves up.
-Heap heap_of_a_step(bool recompute, bool packed, DType dtype) {
+Heap heap_of_a_step(bool recompute, bool packed, DType dtype, bool profiled = false) {
   TestModel test({.vocabulary = 50,
                   .layers = 2,
                   .hidden = 32,
@@ -70,7 +71,10 @@ Heap heap_of_a_step(bool recompute, bool packed, DType dtype) {
   test.prepare(80);
   std::vector<double> sequence_loss(2);
   IgnoreGradients sink;
+  Profile profile;
+  if (profiled) test.stream.set_profile(&profile);
   const auto step = [&] {
+    profile.begin_step(1);
     test.model.parameters().note_change();
     test.model.forward(*test.activations, sequence_loss, batch, test.stream);
     test.model.backward(*test.activations, batch, sink, test.stream);
@@ -84,6 +88,10 @@ Heap heap_of_a_step(bool recompute, bool packed, DType dtype) {
 TEST(Transformer, AStepAllocatesNothing) {
   EXPECT_EQ(heap_of_a_step(false, false, DType::kF32).taken, 0);
   EXPECT_EQ(heap_of_a_step(true, false, DType::kF32).taken, 0);
+}
+
+TEST(Transformer, AProfiledStepAllocatesNothing) {
+  EXPECT_EQ(heap_of_a_step(false, false, DType::kF32, /*profiled=*/true).taken, 0);
 }
 
 TEST(Transformer, AStepWithPackedWeightsKeepsNothing) {

@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "framework/core/profile.h"
 #include "tests/framework/model/test_model.h"
 
 namespace fern {
@@ -46,6 +47,24 @@ TEST(Transformer, TellsOfEachGradientOnceWhenComplete) {
     std::vector<int> all(test.model.parameters().list().size());
     std::iota(all.begin(), all.end(), 0);
     EXPECT_EQ(indices, all);
+  }
+}
+
+TEST(Transformer, AProfileHoldsTheWorkOfEveryProduct) {
+  for (const bool packed : {true, false}) {
+    TestModel test(kSmall, 1, packed);
+    const MicroBatch batch = random_batch(kSmall.vocabulary, 2, 20, 1);
+    Profile profile;
+    test.stream.set_profile(&profile);
+    profile.begin_step(1);
+    profile.begin_step(2);
+    test.gradient(batch);
+    double flops = 0;
+    for (const Profile::Total& total : profile.totals())
+      if (total.work.rows > 0) flops += total.work.flops;
+    const int64_t qkv_rows = 32 + 2 * 16, layer_weights = 32 * (qkv_rows + 32) + 3 * 32 * 48;
+    const int64_t logits = batch.loss_tokens * kSmall.vocabulary;
+    EXPECT_EQ(flops, static_cast<double>(6 * (40 * kSmall.layers * layer_weights + logits * 32)));
   }
 }
 

@@ -1,5 +1,6 @@
 #include "framework/ops/linear.h"
 
+#include "framework/core/profile.h"
 #include "tests/framework/ops/op_testing.h"
 
 namespace fern::testing {
@@ -31,6 +32,22 @@ struct Products {
   Stream stream;
   Values<T> x, w, dy, y, dx, dw;
 };
+
+TEST(Linear, AProfileCountsItsWork) {
+  Products<float> p({7, 2, 9});
+  Profile profile;
+  p.stream.set_profile(&profile);
+  profile.begin_step(1);
+  profile.begin_step(2);
+  p.forward();
+  ASSERT_EQ(profile.totals().size(), 1u);
+  const Profile::Total& total = profile.totals()[0];
+  EXPECT_EQ(total.name, "linear_forward");
+  EXPECT_EQ(total.work.flops, 2 * 7 * 2 * 9);
+  EXPECT_EQ(total.work.bytes, 4 * (7 * 2 + 7 * 9 + 2 * 9));
+  EXPECT_EQ(total.work.rows, 9);
+  EXPECT_EQ(total.work.columns, 2);
+}
 
 TEST(Linear, BackwardMatchesFiniteDifference) {
   for (const Sizes& sizes : kSmall) {

@@ -57,6 +57,7 @@ TEST(Trainer, ProfilesItsPhasesWithoutTheFirstStep) {
   EXPECT_EQ(calls["step"], 3);
   EXPECT_EQ(calls["data"], 3 * run.loader.micro_batches());
   EXPECT_EQ(calls["optimizer"], 3);
+  EXPECT_EQ(calls["adamw"], 3);
   EXPECT_EQ(calls["save"], 1);
   EXPECT_GT(calls["reduce"], 0);
 }
