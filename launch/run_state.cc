@@ -40,9 +40,12 @@ void claim_run_folder(const fs::path& folder, const Recipe& recipe, Communicator
   if (communicator.rank() == 0) {
     if (fs::exists(kept_file)) expect_continues(kept_file, recipe);
     create_folders(folder / "checkpoints");
-    write_text_durably(kept_file, to_toml(recipe));
   }
   communicator.barrier();
+}
+
+void keep_recipe(const fs::path& folder, const Recipe& recipe, Communicator& communicator) {
+  if (communicator.rank() == 0) write_text_durably(folder / "recipe.toml", to_toml(recipe));
 }
 
 std::optional<fs::path> find_checkpoint(const fs::path& folder, Communicator& communicator) {

@@ -101,7 +101,7 @@ std::vector<Field> model_fields() {
                  .place = [](Recipe& r) -> Place { return &r.tokenizer.character_coverage; },
                  .meaning = "Share of the text's characters that get a piece; the rest is spelled in bytes.",
                  .raising = "rarer characters get pieces of their own, from the same vocabulary",
-                 .least = 0.5,
+                 .least = 0.98,
                  .most = 1});
   return all;
 }

@@ -101,9 +101,19 @@ Id creation_list(hid_t kind) {
 
 Id link_list() {
   const hid_t list = H5Pcreate(H5P_LINK_CREATE);
-  H5Pset_create_intermediate_group(list, 1);
   H5Pset_char_encoding(list, H5T_CSET_UTF8);
   return Id(list, H5Pclose);
+}
+
+// The groups that a name goes through. (Those that the library makes by itself would bear times.)
+void make_groups(hid_t file, const std::string& name) {
+  const Id creation = creation_list(H5P_GROUP_CREATE), links = link_list();
+  for (size_t slash = name.find('/', 1); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+    const std::string group = name.substr(0, slash);
+    if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) continue;
+    const Id made(H5Gcreate2(file, group.c_str(), links, creation, H5P_DEFAULT), H5Gclose);
+    expect(made.valid(), "cannot create the group {} of an HDF5 file", group);
+  }
 }
 
 Id text_type(size_t bytes) {
@@ -204,6 +214,7 @@ void Hdf5File::write_values(const std::string& name, const void* values, size_t 
   H5Pset_layout(creation, H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
+  make_groups(file_, name);
   const Id dataset(H5Dcreate2(file_, name.c_str(), pair_of(type).stored, space, links, creation, H5P_DEFAULT),
                    H5Dclose);
   if (!dataset.valid()) refuse("create dataset", name);

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "framework/core/error.h"
 #include "framework/data/loader.h"
@@ -58,33 +59,44 @@ SequenceCounts LanguageData::sequence_counts(int64_t index) const {
 
 namespace {
 
-// What fern prepare says it wrote must be there: a language that went missing would change every share.
-void expect_all_shards(const std::filesystem::path& folder, const std::string& split) {
+// Names ("train/sw.gettext.h5") that prepare.json lists for a split; none where there is no prepare.json.
+std::set<std::string> listed_shards(const std::filesystem::path& folder, const std::string& split) {
+  std::set<std::string> listed;
   std::ifstream file(folder / "prepare.json");
-  if (!file) return;
+  if (!file) return listed;
   const nlohmann::json prepared = nlohmann::json::parse(file, nullptr, false);
   expect(!prepared.is_discarded(), "{}: not JSON: run fern prepare again",
          (folder / "prepare.json").string());
   const nlohmann::json languages = prepared.value("languages", nlohmann::json::object());
-  for (const auto& [language, entry] : languages.items()) {
-    const nlohmann::json shards = entry.value("shards", nlohmann::json::array());
-    for (const auto& name : shards) {
-      const std::string shard = name.get<std::string>();
-      expect(!shard.starts_with(split + "/") || std::filesystem::exists(folder / shard),
-             "{}: expected the shard of {} there, as prepare.json lists it, but it is missing: run fern "
-             "prepare again",
-             (folder / shard).string(), language);
-    }
-  }
+  for (const auto& [language, entry] : languages.items())
+    for (const auto& name : entry.value("shards", nlohmann::json::array()))
+      if (name.get<std::string>().starts_with(split + "/")) listed.insert(name.get<std::string>());
+  return listed;
+}
+
+// What fern prepare says it wrote must be there, and nothing else: either would change every share.
+void expect_the_listed(const std::filesystem::path& folder, const std::string& split,
+                       const std::vector<std::filesystem::path>& paths) {
+  const std::set<std::string> listed = listed_shards(folder, split);
+  if (listed.empty()) return;
+  for (const std::string& name : listed)
+    expect(std::filesystem::exists(folder / name),
+           "{}: expected a shard there, as prepare.json lists it, but it is missing: run fern prepare again",
+           (folder / name).string());
+  for (const std::filesystem::path& path : paths)
+    expect(listed.contains(split + "/" + path.filename().string()),
+           "{}: prepare.json does not list this shard: move it away, or run fern prepare again with its text",
+           path.string());
 }
 
 }  // namespace
 
 std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
                                          const std::string& tokenizer_sha256, int64_t context) {
-  expect_all_shards(folder, split);
+  const std::vector<std::filesystem::path> paths = shard_paths(folder / split);
+  expect_the_listed(folder, split, paths);
   std::map<std::string, std::vector<Shard>> by_language;
-  for (const std::filesystem::path& path : shard_paths(folder / split)) {
+  for (const std::filesystem::path& path : paths) {
     Shard shard(path);
     shard.expect_made_with(tokenizer_sha256, context);
     expect(shard.header().split == split, "{}: expected a shard of split {}, got {}: run fern prepare again",

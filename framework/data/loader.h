@@ -50,8 +50,8 @@ class LanguageData {
 };
 
 // All languages with shards of `split` under `folder` (files *.h5 below folder/split/), ordered by language
-// code. Errors: no shard there ("run fern prepare"), a shard of another split, made with another tokenizer or
-// with a larger context.
+// code. Errors: no shard there ("run fern prepare"), one missing or more than prepare.json lists, one of
+// another split, made with another tokenizer or with a larger context.
 std::vector<LanguageData> open_languages(const std::filesystem::path& folder, const std::string& split,
                                          const std::string& tokenizer_sha256, int64_t context);
 

@@ -61,6 +61,7 @@ class TrainCommand {
     claim_run_folder(folder_, recipe_, communicator_);
     TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
     resume(training);
+    keep_recipe(folder_, recipe_, communicator_);
     return train(training, data, signals);
   }
 

@@ -56,6 +56,29 @@ TEST_F(DamagedRun, AFlippedBitInATokenIsRefusedBeforeTheFirstStep) {
   EXPECT_EQ(run_fern({"evaluate", path("whole")}).exit_code, 1);
 }
 
+TEST_F(DamagedRun, AShardThatPrepareDidNotListIsRefused) {
+  const fs::path shard = fs::directory_iterator(folder_ / "prepared" / "train")->path();
+  const fs::path copy = shard.parent_path() / "more.h5";
+  fs::copy_file(shard, copy);
+  const Outcome outcome = run_fern(train("more"));
+  fs::remove(copy);
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_TRUE(has(outcome.err, "more.h5") && has(outcome.err, "does not list")) << outcome.err;
+}
+
+TEST_F(DamagedRun, ARefusedContinuationLeavesTheRecipeAlone) {
+  const std::string before = text_of(folder_ / "whole" / "recipe.toml");
+  ASSERT_EQ(run_fern({"prepare", path("recipe.toml"), "--set", "tokenizer.character_coverage=0.98", "--set",
+                      "data.folder=" + path("elsewhere")})
+                .exit_code,
+            0);
+  const Outcome outcome = run_fern(train(
+      "whole", {"--set", "data.folder=" + path("elsewhere"), "--set", "tokenizer.character_coverage=0.98"}));
+  EXPECT_NE(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(text_of(folder_ / "whole" / "recipe.toml"), before);
+  EXPECT_EQ(run_fern({"evaluate", path("whole")}).exit_code, 0);
+}
+
 TEST_F(DamagedRun, DataThatIsNotPreparedSaysWhatToRun) {
   const Outcome missing = run_fern(train("missing", {"--set", "data.folder=" + path("nowhere")}));
   EXPECT_EQ(missing.exit_code, 1);
