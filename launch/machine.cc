@@ -52,6 +52,8 @@ size_t available_memory_bytes() {
 
 size_t resident_bytes() { return proc_bytes("/proc/self/status", "VmRSS:", 0); }
 
+size_t peak_resident_bytes() { return proc_bytes("/proc/self/status", "VmHWM:", 0); }
+
 int64_t machine_cores() {
   int64_t cores = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
   std::ifstream in("/sys/fs/cgroup/cpu.max");

@@ -9,8 +9,9 @@ namespace fern {
 // Memory that could be taken now without swapping: the kernel's estimate, or what the control group leaves
 // when that is less.
 size_t available_memory_bytes();
-// Resident set of this process.
+// Resident set of this process, now and at its peak.
 size_t resident_bytes();
+size_t peak_resident_bytes();
 
 // Cores that the ranks of this machine share, by the control group's quota.
 int64_t machine_cores();

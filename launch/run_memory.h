@@ -18,27 +18,27 @@ struct ArenaSizes {
   size_t optimizer = 0;    // both moments, of this rank's slice
   size_t reduction = 0;    // shard sums, and what other ranks send
   size_t activations = 0;  // of one micro-batch, with scratch
+
+  size_t total() const { return parameters + optimizer + reduction + activations; }
 };
 
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved.
 ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh);
 
-// Resident set of this process with its libraries at work: one small product of each kind is computed first,
-// because the matrix library takes scratch of its own with its first. Call it when data is open and the
-// threads are set, before arenas are taken.
-size_t working_process_bytes();
-
 struct MemoryItem {
   std::string name;
   size_t bytes = 0;
   std::string meaning;
+  bool once = false;  // on the first rank only
 };
 
-// All memory of one rank: the arenas, and what lies outside them. `process_bytes` is
-// working_process_bytes(), `mapped_bytes` what is touched of the shards.
+// All memory of the rank that needs most: the arenas, and what lies outside them. `process_bytes` is
+// working_process_bytes(). Mapped shards are not in it: the loader keeps no page of them.
 std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConfig& model, const Mesh& mesh,
-                                       size_t process_bytes, size_t mapped_bytes);
+                                       size_t process_bytes);
 size_t total_bytes(const std::vector<MemoryItem>& items);
+// What `ranks` ranks take together.
+size_t machine_bytes(const std::vector<MemoryItem>& items, int ranks);
 
 // Errors (kFailed): `ranks` on this machine need more than it has to give, naming the largest items and what
 // makes them smaller.

@@ -1,7 +1,5 @@
 #include "launch/training_data.h"
 
-#include <algorithm>
-#include <cmath>
 #include <fstream>
 
 #include "data_tools/prepare_settings.h"
@@ -83,27 +81,6 @@ int64_t TrainingData::tokens() const {
   int64_t tokens = 0;
   for (const LanguageData& language : languages_) tokens += language.tokens();
   return tokens;
-}
-
-size_t TrainingData::touched_bytes(int64_t steps) const {
-  constexpr double kWindow_bytes = 64 << 10;
-  constexpr double kToken_bytes = sizeof(int32_t) + sizeof(uint8_t);  // id and loss mask
-  constexpr double kDocument_bytes = 2 * sizeof(int64_t);             // offset and loss bytes
-  const std::vector<int64_t> drawn = sampler_.counts_after(steps * sampler_.batch());
-  double bytes = 0;
-  for (size_t l = 0; l < languages_.size(); ++l)
-    for (const Shard& shard : languages_[l].shards()) {
-      const auto sequences = static_cast<double>(shard.sequences());
-      const double draws =
-          static_cast<double>(drawn[l]) * sequences / static_cast<double>(languages_[l].sequences());
-      const double data_bytes = kToken_bytes * static_cast<double>(shard.tokens()) +
-                                kDocument_bytes * static_cast<double>(shard.documents());
-      // Each draw touches a window of tokens, one of the mask and one of the index, wherever they lie; the
-      // first and last windows reach beyond the data.
-      const double windows = data_bytes / kWindow_bytes + 1.0;
-      bytes += kWindow_bytes * windows * (1.0 - std::pow(1.0 - 1.0 / windows, 3.0 * draws));
-    }
-  return static_cast<size_t>(bytes);
 }
 
 }  // namespace fern

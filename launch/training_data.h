@@ -32,10 +32,6 @@ class TrainingData {
   // Errors: the shard and the dataset that is damaged.
   void verify(int64_t part, int64_t parts) const { verify_shards(languages_, part, parts); }
 
-  // Bytes of the mapped shards that are expected to be resident after a run's first `steps` steps. The kernel
-  // maps a file in windows of 64 KiB around what is touched.
-  size_t touched_bytes(int64_t steps) const;
-
  private:
   Tokenizer tokenizer_;
   std::vector<LanguageData> languages_;

@@ -24,7 +24,10 @@ Loader::Loader(const std::vector<LanguageData>& languages, const Sampler& sample
 }
 
 SequenceCounts Loader::counts_of(const Draw& draw) const {
-  return languages_[static_cast<size_t>(draw.language)].sequence_counts(draw.sequence);
+  const LanguageData& language = languages_[static_cast<size_t>(draw.language)];
+  const SequenceCounts counts = language.sequence_counts(draw.sequence);
+  language.shard_of(draw.sequence).forget_pages();
+  return counts;
 }
 
 int64_t Loader::normalizer(int64_t step) const {
@@ -49,12 +52,13 @@ void Loader::load(MicroBatch& out, int64_t step, int64_t micro) const {
 
 void Loader::load_sequence(MicroBatch& out, int64_t slot, const Draw& draw, int64_t normalizer) const {
   const LanguageData& language = languages_[static_cast<size_t>(draw.language)];
+  const Shard& shard = language.shard_of(draw.sequence);
   out.language_S[static_cast<size_t>(slot)] = draw.language;
-  place_sequence(
-      out, slot, language.sequence(draw.sequence), language.shard_of(draw.sequence), [&](int64_t targets) {
-        const int64_t share = normalization_ == LossNormalization::kToken ? normalizer : normalizer * targets;
-        return static_cast<float>(1.0 / static_cast<double>(share));
-      });
+  place_sequence(out, slot, language.sequence(draw.sequence), shard, [&](int64_t targets) {
+    const int64_t share = normalization_ == LossNormalization::kToken ? normalizer : normalizer * targets;
+    return static_cast<float>(1.0 / static_cast<double>(share));
+  });
+  shard.forget_pages();
 }
 
 std::vector<LanguageCounts> Loader::counts(int64_t step) const {

@@ -1,5 +1,6 @@
 // The loader turns draws into micro-batches the model takes. Pure in (step, micro-batch): every rank can ask
-// for any.
+// for any. It keeps no mapped page of a shard from one sequence to the next, so a run's memory does not grow
+// with the data.
 #pragma once
 
 #include <cstdint>

@@ -155,7 +155,7 @@ void Shard::State::check_sequences() const {
 // In windows that are given up again: a shard may be larger than memory.
 template <typename T>
 void Shard::State::check_hash(const Column<T>& column) const {
-  constexpr size_t kWindow_bytes = size_t{16} << 20;
+  constexpr size_t kWindow_bytes = size_t{1} << 20;
   const std::span<const std::byte> bytes = std::as_bytes(column.values);
   Xxh128 hash;
   for (size_t begin = 0; begin < bytes.size(); begin += kWindow_bytes) {
@@ -213,6 +213,8 @@ std::string_view Shard::document_text(int64_t index) const {
   const int64_t begin = state_->text_offsets_D[index], end = state_->text_offsets_D[index + 1];
   return {state_->characters_B.data() + begin, static_cast<size_t>(end - begin)};
 }
+
+void Shard::forget_pages() const { state_->mapped.forget_pages(); }
 
 int64_t Shard::first_document(int64_t sequence) const { return state_->sequence_documents_S[sequence]; }
 

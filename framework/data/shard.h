@@ -96,6 +96,9 @@ class Shard {
   SequenceCounts sequence_counts(int64_t index) const;
   // Documents are numbered through the shard. REQUIRES 0 <= index < documents().
   std::string_view document_text(int64_t index) const;
+  // Gives up the mapped pages that reading touched, so that they no longer count to this process. Views stay
+  // valid: pages come back when touched.
+  void forget_pages() const;
   // First document of a sequence; sequence(i) holds [first_document(i), first_document(i + 1)).
   int64_t first_document(int64_t sequence) const;
 

@@ -7,8 +7,11 @@
 #include <optional>
 
 #include "framework/model/transformer.h"
+#include "framework/train/progress.h"
 #include "launch/commands.h"
+#include "launch/forecast.h"
 #include "launch/machine.h"
+#include "launch/process_memory.h"
 #include "launch/run_memory.h"
 #include "launch/text.h"
 #include "launch/training_data.h"
@@ -17,10 +20,13 @@ namespace fern {
 
 namespace {
 
+constexpr double kBudget_s = 4;  // for measuring all layouts
+
 struct Options {
   std::string recipe;
   std::vector<std::string> overrides;
   int ranks = 0;
+  bool leaves_out_speed = false;
 };
 
 void print_memory(const std::vector<MemoryItem>& items, int ranks, size_t available_bytes) {
@@ -31,7 +37,8 @@ void print_memory(const std::vector<MemoryItem>& items, int ranks, size_t availa
   fmt::print("  {:<18} {:>10}  predicted peak of the resident set ({} bytes)\n", "total", bytes_text(total),
              total_bytes(items));
   fmt::print("  {:<18} {:>10}  on this machine, which has {} to give\n", fmt::format("{} rank(s)", ranks),
-             bytes_text(total * ranks), bytes_text(static_cast<double>(available_bytes)));
+             bytes_text(static_cast<double>(machine_bytes(items, ranks))),
+             bytes_text(static_cast<double>(available_bytes)));
 }
 
 void print_work(const ModelConfig& model, const Recipe& recipe) {
@@ -62,7 +69,37 @@ void print_languages(const TrainingData& data, const Recipe& recipe) {
   }
 }
 
-ExitCode plan(const Options& options) {
+// The layouts of this machine, and the planned one where the machine has cores for it.
+std::vector<Layout> layouts_to_measure(const Layout& planned, int64_t cores, int64_t reduction_shards) {
+  std::vector<Layout> layouts = layouts_of(cores, reduction_shards);
+  if (planned.ranks * planned.threads <= cores && std::ranges::count(layouts, planned) == 0)
+    layouts.push_back(planned);
+  return layouts;
+}
+
+void print_speed(std::span<const Forecast> forecasts, const Layout& planned, int64_t steps) {
+  const std::optional<Layout> best = best_of(forecasts);
+  fmt::print("\nspeed, from one and two layers of this model measured here\n");
+  fmt::print("  {:<18} {:>10} {:>10} {:>10} {:>10}\n", "ranks x threads", "a step", "tokens/s", "the run",
+             "memory");
+  for (const Forecast& entry : forecasts) {
+    const std::string name = fmt::format("{} x {}", entry.layout.ranks, entry.layout.threads);
+    const std::string memory = bytes_text(static_cast<double>(entry.machine_bytes));
+    if (!entry.fits) {
+      fmt::print("  {:<18} {:>43}  does not fit, so it was not measured\n", name, memory);
+      continue;
+    }
+    fmt::print("  {:<18} {:>8.3f} s {:>10} {:>10} {:>10}{}{}\n", name, entry.step_s,
+               count_text(entry.tokens_per_second), duration_text(entry.step_s * static_cast<double>(steps)),
+               memory, entry.layout == planned ? "  planned" : "",
+               best && *best == entry.layout ? "  Fern would take this one" : "");
+  }
+  if (std::ranges::count(forecasts, planned, &Forecast::layout) == 0)
+    fmt::print("  {} x {} is more than the cores of this machine, so it was not measured\n", planned.ranks,
+               planned.threads);
+}
+
+ExitCode plan(const Options& options, const Communicator& communicator) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
   const int ranks =
       options.ranks > 0 ? options.ranks : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data));
@@ -78,9 +115,11 @@ ExitCode plan(const Options& options) {
              count_text(static_cast<double>(model.parameters().elements())), config.vocabulary, ranks,
              threads, mesh.zero);
   omp_set_num_threads(static_cast<int>(threads));
-  const size_t mapped = data ? data->touched_bytes(recipe.train.steps) : 0;
-  const std::vector<MemoryItem> items =
-      memory_of_rank(measure_arenas(config, recipe, mesh), config, mesh, working_process_bytes(), mapped);
+  const bool adds_mpi = ranks > 1 && communicator.size() == 1;
+  const size_t process_bytes = working_process_bytes(config, recipe);
+  std::vector<MemoryItem> items =
+      memory_of_rank(measure_arenas(config, recipe, mesh), config, mesh, process_bytes);
+  if (adds_mpi) items.push_back({"MPI", kMpi_bytes, "what it adds to a process"});
   const size_t available = available_memory_bytes();
   print_memory(items, ranks, available);
   print_work(config, recipe);
@@ -90,6 +129,14 @@ ExitCode plan(const Options& options) {
     fmt::print("\n{} is not prepared yet: fern prepare {} tells languages, tokens and epochs\n",
                recipe.data.folder, options.recipe);
   expect_fits(items, ranks, available);
+  if (!options.leaves_out_speed) {
+    const Layout planned{ranks, threads};
+    const std::vector<Layout> layouts =
+        layouts_to_measure(planned, machine_cores(), recipe.batch.reduction_shards);
+    print_speed(
+        forecast(layouts, config, recipe, data ? &*data : nullptr, process_bytes, available, kBudget_s),
+        planned, recipe.train.steps);
+  }
   return ExitCode::kDone;
 }
 
@@ -98,7 +145,8 @@ ExitCode plan(const Options& options) {
 void declare_plan(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand(
       "plan",
-      "Says what a recipe would take: memory by name, FLOPs, tokens and epochs per language; runs nothing");
+      "Says what a recipe would take: memory by name, FLOPs, step time, tokens and epochs per language; runs "
+      "nothing of it");
   auto options = std::make_shared<Options>();
   command->add_option("recipe", options->recipe, "the recipe")->required()->option_text("RECIPE");
   command->add_option("--set", options->overrides, "override a key of the recipe; may be repeated")
@@ -107,9 +155,19 @@ void declare_plan(CLI::App& program, Run& run) {
   command->add_option("--ranks", options->ranks, "ranks on this machine (default: parallel.data, or 1)")
       ->check(CLI::Range(1, 1 << 20))
       ->option_text("N");
+  command->add_flag("--no-calibration", options->leaves_out_speed,
+                    "leave out what takes measuring: the speed");
+  command->footer(
+      "The memory is the peak of the resident set of each rank, and a run that does not fit is refused here "
+      "as\n"
+      "by fern train. The speed is measured in some seconds, on an idle machine best: one and two layers of "
+      "the\n"
+      "model are trained at the recipe's sizes, once for each way to share this machine's cores (as many "
+      "ranks\n"
+      "at once), and added up for all layers. Saving is not counted.");
   command->callback([&run, options] {
     run = [options](Communicator& communicator) {
-      return communicator.rank() == 0 ? plan(*options) : ExitCode::kDone;
+      return communicator.rank() == 0 ? plan(*options, communicator) : ExitCode::kDone;
     };
   });
 }

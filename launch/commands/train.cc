@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 
+#include "launch/affinity.h"
 #include "launch/commands.h"
 #include "launch/machine.h"
+#include "launch/process_memory.h"
 #include "launch/run_lock.h"
 #include "launch/run_log.h"
 #include "launch/run_memory.h"
@@ -49,6 +51,7 @@ class TrainCommand {
 
   ExitCode run() {
     const StopSignals signals;
+    own_cores_ = take_own_cores(communicator_.local_rank(), communicator_.local_size(), threads_);
     omp_set_num_threads(static_cast<int>(threads_));
     const TrainingData data(recipe_);
     ModelConfig model = recipe_.model;
@@ -68,7 +71,8 @@ class TrainCommand {
  private:
   void say_what_comes(const TrainingData& data, const ModelConfig& model, const ArenaSizes& sizes) {
     const std::vector<MemoryItem> memory =
-        memory_of_rank(sizes, model, mesh_, working_process_bytes(), data.touched_bytes(recipe_.train.steps));
+        memory_of_rank(sizes, model, mesh_, working_process_bytes(model, recipe_));
+    predicted_bytes_ = total_bytes(memory);
     if (communicator_.local_rank() == 0)
       expect_fits(memory, communicator_.local_size(), available_memory_bytes());
     int64_t sequences = 0;
@@ -85,11 +89,13 @@ class TrainCommand {
     for (const MemoryItem& item : memory)
       parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", item.name,
                            bytes_text(static_cast<double>(item.bytes)));
-    spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(total_bytes(memory))), parts);
+    spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(predicted_bytes_)), parts);
     spdlog::info(
         "{} rank(s) x {} thread(s), zero {}; a step is {} sequences in {} micro-batches, {} reduction shards",
         communicator_.size(), threads_, mesh_.zero, recipe_.batch.sequences,
         recipe_.batch.sequences / recipe_.batch.micro_sequences, recipe_.batch.reduction_shards);
+    if (!own_cores_.empty())
+      spdlog::info("each rank of a machine has cores of its own, this one {}", cores_text(own_cores_));
     warn_of_binding();
   }
 
@@ -138,6 +144,10 @@ class TrainCommand {
     spdlog::info("steps {} to {} in {}, last loss {:.4f}{}", first_step + 1, trainer.step(),
                  duration_text(seconds_since(start_)), loss,
                  trainer.skipped() > 0 ? fmt::format(", {} skipped: not finite", trainer.skipped()) : "");
+    const auto peak = static_cast<double>(peak_resident_bytes()),
+               predicted = static_cast<double>(predicted_bytes_);
+    spdlog::info("peak memory {}, predicted {} ({:+.1f} %)", bytes_text(peak), bytes_text(predicted),
+                 100 * (predicted / peak - 1));
     spdlog::info(
         "{0}: recipe.toml, metrics.jsonl, ledger.json, TensorBoard events (tensorboard --logdir {0}), "
         "checkpoints/",
@@ -151,6 +161,8 @@ class TrainCommand {
   const Mesh mesh_;
   const int64_t threads_;
   std::optional<Profile> profile_;
+  std::vector<int> own_cores_;
+  size_t predicted_bytes_ = 0;
 };
 
 }  // namespace

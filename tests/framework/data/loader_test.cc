@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
 #include <numeric>
 
@@ -63,6 +64,34 @@ void expect_sequence(const MicroBatch& batch, int64_t slot, const PackedSequence
     ASSERT_EQ(batch.document_start_T[at], base + t);
     ASSERT_EQ(batch.loss_weight_T[at], 0.0f);
   }
+}
+
+// Bytes of mapped files whose path has `name` in it that count to this process.
+size_t resident_bytes_of(const std::string& name) {
+  std::ifstream maps("/proc/self/smaps");
+  size_t kilobytes = 0;
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) inside = line.find(name) != std::string::npos;
+    if (inside && line.starts_with("Rss:")) kilobytes += std::stoul(line.substr(4));
+  }
+  return kilobytes * 1024;
+}
+
+TEST(Loader, KeepsNoPageOfAShard) {
+  const SmallData data("pages");
+  const Loader loader = data.loader(4, LossNormalization::kToken);
+  const std::string path = data.languages[0].shards()[0].path().string();
+  data.languages[0].sequence_counts(0);
+  EXPECT_GT(resident_bytes_of(path), 0u);
+  for (const LanguageData& language : data.languages)
+    for (const Shard& shard : language.shards()) shard.forget_pages();
+  MicroBatch batch;
+  loader.load(batch, 0, 0);
+  loader.counts(0);
+  for (const LanguageData& language : data.languages)
+    for (const Shard& shard : language.shards())
+      EXPECT_EQ(resident_bytes_of(shard.path().string()), 0u) << shard.path();
 }
 
 TEST(Loader, PositionsFollowDocumentsAndPadding) {

@@ -1,0 +1,81 @@
+#include "launch/cut_model.h"
+
+#include <algorithm>
+
+#include "framework/optim/grad_norm.h"
+
+namespace fern {
+
+namespace {
+
+ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) {
+  recipe.batch.reduction_shards /= mesh.data;
+  return measure_arenas(config, recipe, Mesh{});
+}
+
+Parameters& in_place(Transformer& model, Arena& arena) {
+  model.parameters().allocate(arena, wide_of(model.config().dtype));
+  model.allocate_packed_weights(arena);
+  model.parameters().initialize(1);
+  return model.parameters();
+}
+
+}  // namespace
+
+CutModel::CutModel(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh)
+    : mesh_(mesh),
+      sizes_(sizes_of(config, recipe, mesh)),
+      parameters_arena_("parameters", sizes_.parameters),
+      optimizer_arena_("optimizer", sizes_.optimizer),
+      reduction_arena_("reduction", sizes_.reduction),
+      activations_arena_("activations", sizes_.activations),
+      model_(config),
+      reducer_(in_place(model_, parameters_arena_), recipe.batch.reduction_shards / mesh.data,
+               reduction_arena_),
+      optimizer_(recipe.optimizer, model_.parameters(),
+                 mesh.zero > 0 ? share_of_elements() : reducer_.slice(), optimizer_arena_),
+      activations_(
+          model_.allocate_activations(activations_arena_, recipe.batch.micro_sequences * config.context)),
+      sequence_losses_(static_cast<size_t>(recipe.batch.micro_sequences)),
+      squares_(static_cast<size_t>(gradient_chunks(model_.parameters()))) {}
+
+size_t CutModel::bytes(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh) {
+  return sizes_of(config, recipe, mesh).total();
+}
+
+Slice CutModel::share_of_elements() const {
+  const int64_t chunks = gradient_chunks(model_.parameters());
+  return {0, std::max<int64_t>(1, chunks / mesh_.data) * kParameterChunk};
+}
+
+void CutModel::forward_backward(const MicroBatch& batch) {
+  model_.forward(*activations_, sequence_losses_, batch, stream_);
+  model_.backward(*activations_, batch, reducer_, stream_);
+}
+
+void CutModel::update() {
+  for (int64_t shard = reducer_.first_shard(); shard < reducer_.last_shard(); ++shard) {
+    reducer_.begin_shard();
+    reducer_.end_shard();
+  }
+  reducer_.finish();
+  square_sums(squares_, model_.parameters(), share_of_elements());
+  optimizer_.step(model_.parameters(), 0.0, 1.0, 1, stream_);
+}
+
+MicroBatch full_micro_batch(int64_t sequences, int64_t context, int64_t vocabulary) {
+  constexpr int64_t kStride = 7919;  // spreads tokens over the vocabulary
+  MicroBatch batch;
+  reset(batch, sequences, context);
+  for (int64_t t = 0; t < sequences * context; ++t) {
+    const auto i = static_cast<size_t>(t);
+    batch.input_T[i] = static_cast<int32_t>(t * kStride % vocabulary);
+    batch.target_T[i] = static_cast<int32_t>((t + 1) * kStride % vocabulary);
+    batch.document_start_T[i] = static_cast<int32_t>(t / context * context);
+    batch.loss_weight_T[i] = 1.0f / static_cast<float>(sequences * context);
+  }
+  batch.tokens = batch.loss_tokens = sequences * context;
+  return batch;
+}
+
+}  // namespace fern

@@ -1,0 +1,55 @@
+#include "launch/process_memory.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+
+#include "launch/cut_model.h"
+#include "launch/machine.h"
+
+namespace fern {
+
+namespace {
+
+// Scratch for a product does not grow beyond that of a product of this many rows, columns and depth.
+constexpr int64_t kBlock = 512;
+// Micro-batches after which the allocator has found a place for all that is taken and freed in them.
+constexpr int kRounds = 12;
+
+ModelConfig cut(ModelConfig model) {
+  const int64_t head_size = model.head_size();
+  model.layers = 1;
+  model.heads = std::clamp<int64_t>(kBlock / head_size, 1, model.heads);
+  model.kv_heads = 1;
+  model.hidden = model.heads * head_size;
+  model.ffn = std::min(model.ffn, kBlock);
+  model.vocabulary = std::min(model.vocabulary, kBlock);
+  model.context = std::min(model.context, kBlock);
+  return model;
+}
+
+Recipe cut(const Recipe& recipe, const ModelConfig& small) {
+  Recipe work = recipe;
+  work.batch.micro_sequences = std::clamp<int64_t>(kBlock / small.context, 1, recipe.batch.micro_sequences);
+  work.batch.reduction_shards = 1;
+  return work;
+}
+
+}  // namespace
+
+size_t working_process_bytes(const ModelConfig& model, const Recipe& recipe) {
+  malloc_trim(0);
+  const ModelConfig small = cut(model);
+  const Recipe work = cut(recipe, small);
+  {
+    CutModel probe(small, work, Mesh{});
+    const MicroBatch batch = full_micro_batch(work.batch.micro_sequences, small.context, small.vocabulary);
+    // In turn, so that each thread does all kinds of work: a region inside a region has one thread.
+#pragma omp parallel
+#pragma omp critical
+    for (int i = 0; i < kRounds; ++i) probe.forward_backward(batch);
+  }
+  return resident_bytes() + kLoop_bytes;
+}
+
+}  // namespace fern

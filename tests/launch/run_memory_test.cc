@@ -1,0 +1,41 @@
+#include "launch/run_memory.h"
+
+#include <gtest/gtest.h>
+
+#include "framework/core/error.h"
+#include "launch/cut_model.h"
+
+namespace fern {
+namespace {
+
+TEST(RunMemory, WhatOneRankHoldsCountsOnceOnAMachine) {
+  const std::vector<MemoryItem> items = {{"a", 100, ""}, {"b", 30, "", true}};
+  EXPECT_EQ(total_bytes(items), 130u);
+  EXPECT_EQ(machine_bytes(items, 4), 430u);
+}
+
+TEST(RunMemory, ARunThatDoesNotFitIsRefusedNamingTheLargestPart) {
+  const std::vector<MemoryItem> items = {{"parameters", 100, ""}, {"activations", 300, ""}};
+  EXPECT_NO_THROW(expect_fits(items, 2, 800));
+  try {
+    expect_fits(items, 2, 799);
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kFailed);
+    EXPECT_NE(std::string(error.what()).find("activations"), std::string::npos) << error.what();
+  }
+}
+
+TEST(RunMemory, AModelTakesTheArenasThatWereMeasured) {
+  const ModelConfig model = {
+      .vocabulary = 50, .layers = 2, .hidden = 16, .heads = 2, .kv_heads = 1, .ffn = 24, .context = 8};
+  Recipe recipe;
+  recipe.batch = {.sequences = 8, .micro_sequences = 2, .reduction_shards = 4};
+  EXPECT_EQ(CutModel::bytes(model, recipe, Mesh{}), measure_arenas(model, recipe, Mesh{}).total());
+  CutModel cut(model, recipe, Mesh{});
+  EXPECT_NO_THROW(cut.forward_backward(full_micro_batch(2, 8, 50)));
+  EXPECT_NO_THROW(cut.update());
+}
+
+}  // namespace
+}  // namespace fern
