@@ -10,10 +10,12 @@ namespace fs = std::filesystem;
 
 fs::path find_checkpoint(const fs::path& run_or_checkpoint) {
   if (fs::exists(run_or_checkpoint / "manifest.json")) return run_or_checkpoint;
-  const fs::path folder = run_or_checkpoint / "checkpoints";
+  const bool is_imported = fs::exists(run_or_checkpoint / "step-000000" / "manifest.json");
+  const fs::path folder = is_imported ? run_or_checkpoint : run_or_checkpoint / "checkpoints";
   if (!fs::is_directory(folder))
     fail_usage(
-        "{}: expected a run folder (with checkpoints/ in it) or a checkpoint (with manifest.json in it)",
+        "{}: expected a run folder (with checkpoints/ in it), a checkpoint (with manifest.json in it), or a "
+        "folder of fern import (with step-000000/ in it)",
         run_or_checkpoint.string());
   const auto newest = newest_valid_checkpoint(folder, [](const fs::path& path, const std::string& reason) {
     spdlog::warn("checkpoint {} is not used: {}", path.string(), reason);

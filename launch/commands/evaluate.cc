@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -147,6 +148,9 @@ ExitCode run_evaluate(const Options& options, Communicator& communicator) {
   const std::vector<LanguageScore> scores = score_all(*loaded, plan, communicator);
   if (communicator.rank() != 0) return ExitCode::kDone;
   const ScoreSummary summary = summarize(scores);
+  expect(std::isfinite(summary.macro),
+         "{}: its losses are not finite: the weights are broken, or were imported so",
+         loaded->checkpoint.string());
   print_table(scores, summary);
   if (!options.json.empty())
     write_text_durably(options.json, to_json(*loaded, plan, scores, summary).dump(2) + "\n");

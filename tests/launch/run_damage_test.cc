@@ -157,6 +157,9 @@ TEST_F(DamagedRun, WeightsThatAreNotNumbersAreNeitherExportedNorTurnedIntoText) 
   const Outcome generated = run_fern({"generate", checkpoint, "--prompt", "open file"});
   EXPECT_EQ(generated.exit_code, 1);
   EXPECT_TRUE(has(generated.err, "not numbers")) << generated.err;
+  const Outcome evaluated = run_fern({"evaluate", checkpoint, "--data", path("prepared")});
+  EXPECT_EQ(evaluated.exit_code, 1);
+  EXPECT_TRUE(has(evaluated.err, "not finite")) << evaluated.err;
 }
 
 TEST_F(DamagedRun, AnotherModelInARunFolderIsRefusedByName) {

@@ -113,6 +113,8 @@ TEST_F(Run, ExportComesBackAsTheSameWeights) {
   ASSERT_EQ(exported.exit_code, 0) << exported.err;
   ASSERT_EQ(run_fern({"import", path("export"), "--out", path("imported")}).exit_code, 0);
   EXPECT_EQ(weights_hash(folder_ / "imported" / "step-000000"), weights_hash(checkpoints("whole").back()));
+  EXPECT_EQ(run_fern({"generate", path("imported"), "--prompt", "open file", "--max-tokens", "4"}).exit_code,
+            0);
   EXPECT_EQ(weights_hash(folder_ / "export"), weights_hash(checkpoints("whole").back()));
   EXPECT_EQ(run_fern({"export", path("whole"), "--out", path("collection")}).exit_code, 2);
   EXPECT_TRUE(fs::exists(folder_ / "collection" / "origins.jsonl"));
