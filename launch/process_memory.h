@@ -19,6 +19,6 @@ size_t working_process_bytes(const ModelConfig& model, const Recipe& recipe);
 inline constexpr size_t kMpi_bytes = 9'500'000;
 
 // What the loop takes beside its arenas: its log, counts, and buffers for saving. Measured.
-inline constexpr size_t kLoop_bytes = 3'800'000;
+inline constexpr size_t kLoop_bytes = 5'000'000;
 
 }  // namespace fern
