@@ -58,7 +58,7 @@ std::vector<Field> model_choices() {
       {.key = "model.dtype",
        .place = [](Recipe& r) -> Place { return choice(r.model.dtype); },
        .meaning = "Element type of activations and products; sums are f32, and so are weights, gradients and "
-                  "AdamW's moments. bf16 halves the activations' memory, and is about twice as fast on "
+                  "AdamW's moments. bf16 halves the activations' memory, and is about 1.6 times as fast on "
                   "processors that have it (AVX-512 BF16, AMX); others emulate it slowly.",
        .names = {"f32", "bf16"}},
       {.key = "model.tie_embeddings",

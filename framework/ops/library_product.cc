@@ -45,7 +45,7 @@ LibraryProduct::LibraryProduct(ProductSize size, OperandLayout a, const dnnl::me
     fast_ = std::string(descriptor_.impl_info_str()).find("ref") == std::string::npos;
     if (fast_) product_ = dnnl::matmul(descriptor_);
   } catch (const dnnl::error&) {
-    fast_ = false;  // the library says "unimplemented" so
+    fast_ = false;  // not a failure: it is how the library says that it has no such product here
   }
 }
 
