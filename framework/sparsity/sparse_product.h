@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "framework/core/tensor.h"
+#include "framework/sparsity/csr_product.h"
 #include "framework/sparsity/pattern.h"
 
 namespace fern {
@@ -29,6 +31,7 @@ class SparseProduct {
 
  private:
   const Pattern* pattern_;
+  std::optional<CsrProduct> csr_;  // where it handles the pattern
 };
 
 }  // namespace fern

@@ -27,14 +27,18 @@ OpWork sparse_work(const Pattern& pattern, const Tensor& y_TO, const Tensor& x_T
 
 }  // namespace
 
-SparseProduct::SparseProduct(const Pattern& pattern) : pattern_(&pattern) {}
+SparseProduct::SparseProduct(const Pattern& pattern) : pattern_(&pattern) {
+  if (CsrProduct::handles(pattern)) csr_.emplace(pattern);
+}
 
-size_t SparseProduct::index_bytes() const { return 0; }
+size_t SparseProduct::index_bytes() const { return csr_ ? csr_->index_bytes() : 0; }
 
 void SparseProduct::forward(Tensor y_TO, const Tensor& x_TI, const Tensor& values_N, Stream& stream) const {
   expect_product("sparse_forward", stream, *pattern_, y_TO, x_TI, values_N);
   const OpTimer timer(stream, "sparse_forward", sparse_work(*pattern_, y_TO, x_TI, values_N));
   with_float_type("sparse_forward", x_TI.dtype(), [&]<typename T>() {
+    if constexpr (!std::is_same_v<T, double>)
+      if (csr_) return csr_->forward(y_TO.as<T>(), x_TI.as<T>(), values_N.as<float>(), x_TI.dim(0));
     plain_forward(y_TO.as<T>(), x_TI.as<T>(), values_N.as<Wide<T>>(), *pattern_, x_TI.dim(0));
   });
 }

@@ -1,0 +1,64 @@
+// Compiled once per instruction set (vector.h).
+#include "framework/sparsity/kernels/csr_kernels.h"
+
+#include "framework/sparsity/kernels/token_tile.h"
+
+namespace fern::FERN_SIMD_NAMESPACE {
+
+namespace {
+
+// Vectors of tokens in registers at once: half of the registers hold sums where there are 16.
+constexpr int kMostVectors = kLanes >= 8 ? kTileTokens / kLanes : 8;
+
+// sum[output][token] (+)= the runs of one band, for kVectors vectors of tokens. x and sum are tiles of
+// kTokens.
+template <int64_t kTokens, int kVectors>
+[[gnu::noinline]] void add_band(float* sum, const float* x, const CsrRuns& w, int64_t band, int64_t first,
+                                int64_t last) {
+  const uint32_t* run = w.run_begin + band * w.band_step;
+  x += w.origin[band] * kTokens;
+  for (int64_t output = first; output < last; ++output, sum += kTokens) {
+    Floats total[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) total[v] = band == 0 ? Floats{} : load(sum + v * kLanes);
+    const uint32_t* ends = run + output * w.output_step;
+    for (uint32_t i = ends[0]; i < ends[1]; ++i) {
+      const float* from = x + w.index[i] * kTokens;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) total[v] += w.values[i] * load(from + v * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) store(sum + v * kLanes, total[v]);
+  }
+}
+
+template <int64_t kTokens, typename T>
+void product_of_tile(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
+                     float* room) {
+  constexpr int kVectors = kTokens / kLanes < kMostVectors ? kTokens / kLanes : kMostVectors;
+  float *x_tile = room, *sum = room + w.inputs * kTokens;
+  read_tile<kTokens>(x_tile, x.data, x.stride, x.tokens, w.inputs);
+  for (int64_t group = first; group < last; group += kCsrOutputs) {
+    const int64_t end = group + kCsrOutputs < last ? group + kCsrOutputs : last;
+    for (int64_t band = 0; band < w.bands; ++band)
+      for (int64_t token = 0; token < kTokens; token += kVectors * kLanes)
+        add_band<kTokens, kVectors>(sum + token, x_tile + token, w, band, group, end);
+    write_tile<kTokens>(y.data + group, y.stride, sum, y.tokens, end - group);
+  }
+}
+
+template <typename T>
+void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
+             float* room) {
+  if (x.tokens <= kFewTokens)
+    product_of_tile<kFewTokens>(y, x, w, first, last, room);
+  else
+    product_of_tile<kTileTokens>(y, x, w, first, last, room);
+}
+
+}  // namespace
+
+extern const CsrKernels<float> kCsrF32 = {product<float>};
+extern const CsrKernels<BF16> kCsrBF16 = {product<BF16>};
+
+}  // namespace fern::FERN_SIMD_NAMESPACE
