@@ -13,13 +13,11 @@ namespace fern {
 
 namespace {
 
-// Queries in a tile: many, so that copying and transposing a tile of keys is paid for by more of them.
-constexpr int64_t kTileQueries = 256;
-
-// One tile of queries of one head in the type that is computed in, with what has been summed over the tiles
-// of keys so far.
+// One tile of queries of one head, with what has been summed over the tiles of keys so far.
 template <typename T>
 struct QueryTile {
+  static constexpr int64_t kTileQueries = AttentionForward<T>::kTileQueries;
+
   QueryTile(int64_t rows, int64_t head_size)
       : rows(rows), head_size(head_size), stride(rounded_up(head_size, kColumnStep<T>)) {
     const int64_t o_size = kTileQueries * stride, keys_size = head_size * kTileKeys,
@@ -88,39 +86,6 @@ void attend_tile(QueryTile<T>& tile, const int32_t* start, int64_t query, int64_
   }
 }
 
-template <typename T>
-struct Forward {
-  T* o;
-  Wide<T>* lse;
-  const T* qkv;
-  const int32_t* start;
-  int64_t tokens, row_size;
-  HeadLayout layout;
-
-  void run(int64_t head, int64_t query) const {
-    const int64_t head_size = layout.head_size, rows = std::min(kTileQueries, tokens - query);
-    const int64_t kv_head = head / layout.group();
-    QueryTile<Wide<T>> tile(rows, head_size);
-    copy_rows<Wide<T>, T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size},
-                          rows, head_size, 1 / std::sqrt(static_cast<Wide<T>>(head_size)));
-    for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
-      const int64_t keys = std::min(kTileKeys, query + rows - key);
-      const T* row = qkv + key * row_size;
-      copy_rows<Wide<T>, T>({tile.keys, tile.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
-      transpose<Wide<T>>({tile.keys_across, kTileKeys}, {tile.keys, tile.stride}, keys, head_size);
-      copy_rows<Wide<T>, T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys,
-                            head_size);
-      attend_tile(tile, start, query, key, keys);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t t = query + r;
-      copy_rows<T, Wide<T>>({o + (t * layout.heads + head) * head_size, head_size},
-                            {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
-      lse[head * tokens + t] = tile.max[r] + std::log(tile.sum[r]);
-    }
-  }
-};
-
 // One query over keys and values whose rows are `stride` apart; `score` and `sum_K` are scratch.
 template <typename T>
 void attend(T* o, Wide<T>* score, Wide<T>* sum_K, const T* q, const T* keys, const T* values, int64_t length,
@@ -152,6 +117,29 @@ void attend(T* o, Wide<T>* score, Wide<T>* sum_K, const T* q, const T* keys, con
 
 }  // namespace
 
+template <typename T>
+void AttentionForward<T>::run(int64_t head, int64_t query) const {
+  const int64_t head_size = layout.head_size, rows = std::min(kTileQueries, tokens - query);
+  const int64_t kv_head = head / layout.group();
+  QueryTile<T> tile(rows, head_size);
+  copy_rows<T, T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
+                  head_size, 1 / std::sqrt(static_cast<T>(head_size)));
+  for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
+    const int64_t keys = std::min(kTileKeys, query + rows - key);
+    const T* row = qkv + key * row_size;
+    copy_rows<T, T>({tile.keys, tile.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
+    transpose<T>({tile.keys_across, kTileKeys}, {tile.keys, tile.stride}, keys, head_size);
+    copy_rows<T, T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys, head_size);
+    attend_tile(tile, start, query, key, keys);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t t = query + r;
+    copy_rows<T, T>({o + (t * layout.heads + head) * head_size, head_size},
+                    {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
+    lse[head * tokens + t] = tile.max[r] + std::log(tile.sum[r]);
+  }
+}
+
 void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const Tensor& document_start_T,
                        int64_t heads, int64_t kv_heads, Stream& stream) {
   constexpr std::string_view op = "attention_forward";
@@ -165,12 +153,12 @@ void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const T
   const OpTimer timer(stream, op,
                       attention_work(stream, 2, heads, layout.head_size, document_start_T, {o_TM, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
-    const Forward<T> forward = {
+    const AttentionForward<T> forward = {
         o_TM.as<T>(), lse_HT.as<Wide<T>>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(), tokens, row_size,
         layout};
 #pragma omp parallel for collapse(2) schedule(dynamic) if (tokens * row_size >= kParallelElements)
     for (int64_t head = 0; head < heads; ++head)
-      for (int64_t query = 0; query < tokens; query += kTileQueries) forward.run(head, query);
+      for (int64_t query = 0; query < tokens; query += forward.kTileQueries) forward.run(head, query);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "framework/core/bf16.h"
+#include "framework/ops/checks.h"
 #include "framework/ops/simd.h"
 
 namespace fern {
@@ -43,6 +44,56 @@ void fill_hidden(T* row, Range visible, Range written, T value) {
   std::fill(row + written.begin, row + visible.begin, value);
   std::fill(row + visible.end, row + written.end, value);
 }
+
+// One attention_forward(). A task is a tile of queries of one head.
+template <typename T>
+struct AttentionForward {
+  // Queries in a tile: many, so that copying and transposing a tile of keys is paid for by more of them.
+  static constexpr int64_t kTileQueries = 256;
+
+  T* o;
+  Wide<T>* lse;
+  const T* qkv;
+  const int32_t* start;
+  int64_t tokens, row_size;
+  HeadLayout layout;
+
+  void run(int64_t head, int64_t query) const;
+};
+
+// One attention_backward(). A task is a key head and the documents that begin within so many tokens: nothing
+// it writes is another's, so every sum has one order.
+template <typename T>
+struct AttentionBackward {
+  static constexpr int64_t kTileQueries = 64, kSpanTokens = 256;
+
+  T* dqkv;
+  Wide<T>* delta;
+  const T *d_o, *o;
+  const Wide<T>* lse;
+  const T* qkv;
+  const int32_t* start;
+  int64_t tokens, row_size;
+  HeadLayout layout;
+
+  // The documents that begin at `token` or in the kSpanTokens from there.
+  Range span(int64_t token) const {
+    return {document_at_or_after(token), document_at_or_after(token + kSpanTokens)};
+  }
+  int64_t document_at_or_after(int64_t t) const {
+    while (t < tokens && start[t] != t) ++t;
+    return std::min(t, tokens);
+  }
+  // Where the row of token t and `head` begins in o and d_o.
+  int64_t o_index(int64_t t, int64_t head) const { return (t * layout.heads + head) * layout.head_size; }
+  void run(int64_t kv_head, int64_t token) const;
+};
+
+// Two terms of a product at a time: attention_bf16_cpu.cc, attention_backward_bf16_cpu.cc.
+template <>
+void AttentionForward<BF16>::run(int64_t head, int64_t query) const;
+template <>
+void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const;
 
 // Copies rows between memory and a tile, times `scale`, widening or narrowing on the way.
 template <typename To, typename From, typename Scale = Wide<To>>

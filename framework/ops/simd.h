@@ -62,24 +62,30 @@ struct Block {
   int64_t stride;
 };
 
+template <typename T>
+inline Vector<T> multiply_add(Vector<T> sum, const T& a, Vector<T> b) {
+  return sum + a * b;
+}
+
 // kKernelRows x kKernelVectors of C in registers. Not inlined, and rows of A reached from two pointers, so
-// that no address is spilled in the inner loop.
-template <typename T, bool kAccumulate>
-[[gnu::noinline]] void kernel(T* c, int64_t c_stride, const T* a, int64_t a_row, int64_t a_depth, const T* b,
-                              int64_t b_stride, int64_t depth) {
+// that no address is spilled in the inner loop. `Factor` is the type of both operands.
+template <typename T, bool kAccumulate, typename Factor>
+[[gnu::noinline]] void kernel(T* c, int64_t c_stride, const Factor* a, int64_t a_row, int64_t a_depth,
+                              const Factor* b, int64_t b_stride, int64_t depth) {
+  static_assert(kLanes<T> == kLanes<Factor>);
   constexpr int kHalf = kKernelRows / 2;
   Vector<T> sum[kKernelRows][kKernelVectors];
 #pragma GCC unroll 8
   for (int row = 0; row < kKernelRows; ++row)
     for (int v = 0; v < kKernelVectors; ++v)
       sum[row][v] = kAccumulate ? load(c + row * c_stride + v * kLanes<T>) : Vector<T>{};
-  const T* halves[2] = {a, a + kHalf * a_row};
+  const Factor* halves[2] = {a, a + kHalf * a_row};
   for (int64_t k = 0; k < depth; ++k) {
-    Vector<T> right[kKernelVectors];
+    Vector<Factor> right[kKernelVectors];
     for (int v = 0; v < kKernelVectors; ++v) right[v] = load(b + v * kLanes<T>);
     for (int row = 0; row < kKernelRows; ++row)
       for (int v = 0; v < kKernelVectors; ++v)
-        sum[row][v] += halves[row / kHalf][row % kHalf * a_row] * right[v];
+        sum[row][v] = multiply_add(sum[row][v], halves[row / kHalf][row % kHalf * a_row], right[v]);
     halves[0] += a_depth, halves[1] += a_depth, b += b_stride;
   }
 #pragma GCC unroll 8
@@ -88,8 +94,9 @@ template <typename T, bool kAccumulate>
 }
 
 // C (+)= A B for kRowBlock rows of C. REQUIRES: `columns` is a multiple of kColumnStep<T>.
-template <typename T, bool kAccumulate>
-inline void product_of_rows(Block<T> c, Left<T> a, Block<const T> b, int64_t columns, int64_t depth) {
+template <typename T, bool kAccumulate, typename Factor = T>
+inline void product_of_rows(Block<T> c, Left<Factor> a, Block<const Factor> b, int64_t columns,
+                            int64_t depth) {
   for (int64_t column = 0; column < columns; column += kKernelVectors * kLanes<T>)
     for (int64_t row = 0; row < kRowBlock; row += kKernelRows)
       kernel<T, kAccumulate>(c.data + row * c.stride + column, c.stride, a.data + row * a.row_stride,

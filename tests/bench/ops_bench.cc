@@ -25,10 +25,16 @@ constexpr int64_t kHeadSize = kHidden / kHeads;
 // An arena for one benchmark, whose tensors start with random values.
 class Memory {
  public:
-  Tensor random(Shape shape) {
-    const Tensor tensor = arena_.allocate(DType::kF32, shape);
-    for (size_t i = 0; i < tensor.values<float>().size(); ++i)
-      tensor.values<float>()[i] = static_cast<float>(random_uniform(1, Purpose::kTest, i % 4099) - 0.5);
+  Tensor random(Shape shape, DType dtype = DType::kF32) {
+    const Tensor tensor = arena_.allocate(dtype, shape);
+    for (int64_t i = 0; i < shape.elements(); ++i) {
+      const auto value =
+          static_cast<float>(random_uniform(1, Purpose::kTest, static_cast<uint64_t>(i % 4099)) - 0.5);
+      if (dtype == DType::kBF16)
+        tensor.as<BF16>()[i] = narrow<BF16>(value);
+      else
+        tensor.as<float>()[i] = value;
+    }
     return tensor;
   }
   Tensor integers(int64_t size, int64_t (*value)(int64_t)) {
@@ -81,13 +87,13 @@ BENCHMARK_CAPTURE(linear, backward_input, Product::kInput)->Apply(linear_shapes)
 BENCHMARK_CAPTURE(linear, backward_weight, Product::kWeight)->Apply(linear_shapes)->UseRealTime();
 
 // Arguments: length of the documents, key heads.
-void attention(benchmark::State& state, bool backward) {
+void attention(benchmark::State& state, DType dtype, bool backward) {
   Memory memory;
   Stream stream;
   const int64_t length = state.range(0), kv_heads = state.range(1);
   const int64_t row = (kHeads + 2 * kv_heads) * kHeadSize;
-  const Tensor qkv = memory.random({kTokens, row}), dqkv = memory.random({kTokens, row}),
-               o = memory.random({kTokens, kHidden}), d_o = memory.random({kTokens, kHidden}),
+  const Tensor qkv = memory.random({kTokens, row}, dtype), dqkv = memory.random({kTokens, row}, dtype),
+               o = memory.random({kTokens, kHidden}, dtype), d_o = memory.random({kTokens, kHidden}, dtype),
                lse = memory.random({kHeads, kTokens}), delta = memory.random({kHeads, kTokens}),
                start = memory.integers(kTokens, [](int64_t t) { return t; });
   for (int64_t t = 0; t < kTokens; ++t) start.as<int32_t>()[t] = static_cast<int32_t>(t / length * length);
@@ -101,14 +107,13 @@ void attention(benchmark::State& state, bool backward) {
   const double pairs = static_cast<double>(kHeads * kTokens * (length + 1)) / 2;
   report_flops(state, (backward ? 10.0 : 4.0) * pairs * kHeadSize);
 }
-BENCHMARK_CAPTURE(attention, forward, false)
-    ->ArgNames({"document", "G"})
-    ->ArgsProduct({{512, 64}, {8, 2}})
-    ->UseRealTime();
-BENCHMARK_CAPTURE(attention, backward, true)
-    ->ArgNames({"document", "G"})
-    ->ArgsProduct({{512, 64}, {8, 2}})
-    ->UseRealTime();
+void attention_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"document", "G"})->ArgsProduct({{512, 64}, {8, 2}})->UseRealTime();
+}
+BENCHMARK_CAPTURE(attention, forward, DType::kF32, false)->Apply(attention_shapes);
+BENCHMARK_CAPTURE(attention, forward_bf16, DType::kBF16, false)->Apply(attention_shapes);
+BENCHMARK_CAPTURE(attention, backward, DType::kF32, true)->Apply(attention_shapes);
+BENCHMARK_CAPTURE(attention, backward_bf16, DType::kBF16, true)->Apply(attention_shapes);
 
 void rms_norm(benchmark::State& state, bool backward) {
   Memory memory;

@@ -1,0 +1,234 @@
+// Attention's backward on bf16 activations: products of bf16 with f32 sums.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "framework/ops/attention_bf16.h"
+#include "framework/ops/scratch.h"
+#include "framework/ops/simd_exp.h"
+
+namespace fern {
+
+namespace {
+
+constexpr int64_t kTileQueries = AttentionBackward<BF16>::kTileQueries;
+
+// Working memory of one head over one span. `across` means transposed, `paired` that rows 2i and 2i + 1 lie
+// in the pairs of row i.
+struct Tiles {
+  Tiles(int64_t head_size, Range span)
+      : stride(rounded_up(head_size, kColumnStep<float>)), pair_stride(stride / 2), begin(span.begin) {
+    const int64_t whole = rounded_up(span.end - span.begin, kRowBlock), tile = kTileKeys * pair_stride,
+                  square = kTileQueries / 2 * kTileKeys;
+    BF16Pair* pairs =
+        thread_scratch<BF16Pair>(4 * whole * pair_stride + 4 * tile + 2 * square + kRowBlock * kTileKeys / 2);
+    for (BF16Pair** block : {&q, &d_o, &q_paired, &d_o_paired}) *block = pairs, pairs += whole * pair_stride;
+    for (BF16Pair** block : {&rows_of_tile, &keys_paired, &keys_across, &values_across})
+      *block = pairs, pairs += tile;
+    for (BF16Pair** block : {&p_paired, &ds_paired}) *block = pairs, pairs += square;
+    ds = pairs;
+    dq = thread_scratch<float>((whole + 2 * kTileKeys) * stride + 2 * kRowBlock * kTileKeys);
+    dkeys = dq + whole * stride;
+    dvalues = dkeys + kTileKeys * stride;
+    score = dvalues + kTileKeys * stride;
+    dp = score + kRowBlock * kTileKeys;
+  }
+  BF16Pair* rows_from(BF16Pair* block, int64_t t) const { return block + (t - begin) * pair_stride; }
+
+  int64_t stride, pair_stride, begin;
+  BF16Pair *q, *d_o;                      // [span, pair_stride]
+  BF16Pair *q_paired, *d_o_paired;        // [span / 2, stride]
+  BF16Pair* rows_of_tile;                 // [kTileKeys, pair_stride], as they lie in memory
+  BF16Pair* keys_paired;                  // [kTileKeys / 2, stride]
+  BF16Pair *keys_across, *values_across;  // [pair_stride, kTileKeys]
+  BF16Pair *p_paired, *ds_paired;         // [kTileQueries / 2, kTileKeys]
+  BF16Pair* ds;                           // [kRowBlock, kTileKeys / 2]
+  float *dq, *dkeys, *dvalues;            // [span or kTileKeys, stride]; dq and dkeys not yet scaled
+  float *score, *dp;                      // [kRowBlock, kTileKeys]; score not scaled
+};
+
+// Two rows of scores and of do * v in a block.
+struct TwoRows {
+  const float *score, *dp;          // [2, kTileKeys], hidden keys at -infinity and 0
+  float scale, shift[2], delta[2];  // p is 2^(scale score - shift)
+};
+
+// They become p and ds: at `pair` of the tile of queries, and ds from `row` of the block too.
+void differentiate_rows(const Tiles& tiles, const TwoRows& rows, int64_t row, int64_t pair, Range written) {
+  constexpr int64_t kStep = kLanes<float>;
+  for (int64_t s = written.begin; s < written.end; s += 2 * kStep) {
+    HalfVector p_row[2], ds_row[2];
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < 2; ++i) {
+      const float *score = rows.score + i * kTileKeys + s, *dp = rows.dp + i * kTileKeys + s;
+      const Vector<float> p_first = exp2(load(score) * rows.scale - rows.shift[i]),
+                          p_second = exp2(load(score + kStep) * rows.scale - rows.shift[i]);
+      p_row[i] = rounded_row(p_first, p_second);
+      ds_row[i] =
+          rounded_row(p_first * (load(dp) - rows.delta[i]), p_second * (load(dp + kStep) - rows.delta[i]));
+      store(tiles.ds + ((row + i) * kTileKeys + s) / 2, std::bit_cast<Vector<BF16Pair>>(ds_row[i]));
+    }
+    const PairVectors p = paired_rows(p_row[0], p_row[1]), ds = paired_rows(ds_row[0], ds_row[1]);
+    const int64_t at = pair * kTileKeys + s;
+    store(tiles.p_paired + at, p.low);
+    store(tiles.p_paired + at + kStep, p.high);
+    store(tiles.ds_paired + at, ds.low);
+    store(tiles.ds_paired + at + kStep, ds.high);
+  }
+}
+
+struct Backward : AttentionBackward<BF16> {
+  float scale() const { return 1 / std::sqrt(static_cast<float>(layout.head_size)); }
+
+  // Brings in the queries and their do, and sets delta, the sum of do * o.
+  void begin_head(const Tiles& tiles, int64_t head, Range span) const {
+    const int64_t rows = span.end - span.begin, whole = rounded_up(rows, kRowBlock);
+    const int64_t head_size = layout.head_size, stride = tiles.pair_stride;
+    copy_to_pairs({tiles.q, stride}, {qkv + span.begin * row_size + layout.query(head), row_size}, rows,
+                  whole, head_size);
+    copy_to_pairs({tiles.d_o, stride}, {d_o + o_index(span.begin, head), layout.heads * head_size}, rows,
+                  whole, head_size);
+    pair_up_rows({tiles.q_paired, tiles.stride}, {tiles.q, stride}, whole);
+    pair_up_rows({tiles.d_o_paired, tiles.stride}, {tiles.d_o, stride}, whole);
+    std::fill_n(tiles.dq, whole * tiles.stride, 0.0F);
+    for (int64_t t = span.begin; t < span.end; t += kTileKeys)
+      set_delta(tiles, head, t, std::min(kTileKeys, span.end - t));
+  }
+
+  void set_delta(const Tiles& tiles, int64_t head, int64_t token, int64_t rows) const {
+    const int64_t stride = tiles.pair_stride;
+    const BF16Pair *d_row = tiles.rows_from(tiles.d_o, token), *o_row = tiles.rows_of_tile;
+    copy_to_pairs({tiles.rows_of_tile, stride}, {o + o_index(token, head), layout.heads * layout.head_size},
+                  rows, rows, layout.head_size);
+    for (int64_t t = token; t < token + rows; ++t, d_row += stride, o_row += stride) {
+      Vector<float> sum = {};
+      for (int64_t k = 0; k < stride; k += kLanes<BF16Pair>)
+        sum = multiply_add(sum, load(d_row + k), load(o_row + k));
+      delta[head * tokens + t] = sum_of_lanes(sum);
+    }
+  }
+
+  // Row t and the next of a block that ends before `end`. Hides the keys that they do not see.
+  TwoRows two_rows(const Tiles& tiles, int64_t head, int64_t t, int64_t row, int64_t end, Range keys,
+                   Range written) const {
+    float *score = tiles.score + row * kTileKeys, *dp = tiles.dp + row * kTileKeys;
+    TwoRows rows = {score, dp, exponent_scale(layout.head_size), {}, {}};
+    for (int64_t i = 0; i < 2; ++i) {
+      Range visible = {written.begin, written.begin};
+      if (t + i < end) {
+        const int64_t at = head * tokens + t + i;
+        rows.shift[i] = lse[at] * std::numbers::log2e_v<float>;
+        rows.delta[i] = delta[at];
+        visible = visible_keys(start, t + i, keys.begin, keys.end - keys.begin);
+      }
+      fill_hidden(score + i * kTileKeys, visible, written, -std::numeric_limits<float>::infinity());
+      fill_hidden(dp + i * kTileKeys, visible, written, 0.0F);
+    }
+    return rows;
+  }
+
+  // p, ds and dq of a tile of queries.
+  void differentiate_queries(const Tiles& tiles, int64_t head, Range queries, Range keys) const {
+    for (int64_t first = queries.begin; first < queries.end; first += kRowBlock) {
+      const int64_t end = std::min(first + kRowBlock, queries.end);
+      const Range seen = visible_keys(start, first, end - 1, keys.begin, keys.end - keys.begin),
+                  written = widened<float>(seen), pairs_seen = {seen.begin / 2, (seen.end + 1) / 2};
+      if (seen.empty()) continue;
+      const int64_t columns = written.end - written.begin, pairs = (layout.head_size + 1) / 2;
+      product_of_rows<float, false, BF16Pair>({tiles.score + written.begin, kTileKeys},
+                                              {tiles.rows_from(tiles.q, first), tiles.pair_stride, 1},
+                                              {tiles.keys_across + written.begin, kTileKeys}, columns, pairs);
+      product_of_rows<float, false, BF16Pair>(
+          {tiles.dp + written.begin, kTileKeys}, {tiles.rows_from(tiles.d_o, first), tiles.pair_stride, 1},
+          {tiles.values_across + written.begin, kTileKeys}, columns, pairs);
+      for (int64_t row = 0; row < kRowBlock; row += 2)
+        differentiate_rows(tiles, two_rows(tiles, head, first + row, row, end, keys, written), row,
+                           (first + row - queries.begin) / 2, written);
+      product_of_rows<float, true, BF16Pair>(
+          {tiles.dq + (first - tiles.begin) * tiles.stride, tiles.stride},
+          {tiles.ds + pairs_seen.begin, kTileKeys / 2, 1},
+          {tiles.keys_paired + pairs_seen.begin * tiles.stride, tiles.stride}, tiles.stride,
+          pairs_seen.end - pairs_seen.begin);
+    }
+  }
+
+  // Adds a tile of queries to the gradients of the keys and values they see.
+  void add_to_keys(const Tiles& tiles, Range queries, Range keys) const {
+    const int64_t rows = queries.end - queries.begin;
+    int64_t end = 0;
+    for (int64_t column = 0; column < keys.end - keys.begin; column += kRowBlock) {
+      const int64_t begin = std::max<int64_t>(0, keys.begin + column - queries.begin);
+      while (end < rows && start[queries.begin + end] < keys.begin + column + kRowBlock) ++end;
+      if (end <= begin) continue;
+      const int64_t first = begin / 2 * kTileKeys + column, depth = (end - begin + 1) / 2;
+      product_of_rows<float, true, BF16Pair>(
+          {tiles.dvalues + column * tiles.stride, tiles.stride}, {tiles.p_paired + first, 1, kTileKeys},
+          {tiles.rows_from(tiles.d_o_paired, queries.begin + begin), tiles.stride}, tiles.stride, depth);
+      product_of_rows<float, true, BF16Pair>(
+          {tiles.dkeys + column * tiles.stride, tiles.stride}, {tiles.ds_paired + first, 1, kTileKeys},
+          {tiles.rows_from(tiles.q_paired, queries.begin + begin), tiles.stride}, tiles.stride, depth);
+    }
+  }
+
+  // Brings in a tile of keys and values.
+  void begin_keys(const Tiles& tiles, int64_t key_row, int64_t value_row, int64_t keys) const {
+    const Block<BF16Pair> rows = {tiles.rows_of_tile, tiles.pair_stride};
+    const Block<const BF16Pair> in = {rows.data, rows.stride};
+    copy_to_pairs(rows, {qkv + value_row, row_size}, keys, kTileKeys, layout.head_size);
+    transpose<BF16Pair>({tiles.values_across, kTileKeys}, in, kTileKeys, in.stride);
+    copy_to_pairs(rows, {qkv + key_row, row_size}, keys, kTileKeys, layout.head_size);
+    transpose<BF16Pair>({tiles.keys_across, kTileKeys}, in, kTileKeys, in.stride);
+    pair_up_rows({tiles.keys_paired, tiles.stride}, in, kTileKeys);
+    std::fill_n(tiles.dkeys, kTileKeys * tiles.stride, 0.0F);
+    std::fill_n(tiles.dvalues, kTileKeys * tiles.stride, 0.0F);
+  }
+
+  // Writes a tile of a gradient, or adds it to what the group's other heads have written.
+  void write_rows(BF16* out, Block<const float> tile, int64_t rows, float scale, bool first) const {
+    if (first) return copy_rows<BF16, float>({out, row_size}, tile, rows, layout.head_size, scale);
+    for (int64_t row = 0; row < rows; ++row)
+#pragma omp simd
+      for (int64_t k = 0; k < layout.head_size; ++k) {
+        BF16& sum = out[row * row_size + k];
+        sum = narrow<BF16>(widen(sum) + scale * tile.data[row * tile.stride + k]);
+      }
+  }
+
+  // What one head adds to the gradient of one tile of keys and values. Both kinds of tile begin at multiples
+  // of 64 from the span's begin.
+  void run_keys(const Tiles& tiles, int64_t head, Range keys, Range span) const {
+    const int64_t kv_head = head / layout.group(), rows = keys.end - keys.begin;
+    const int64_t key_row = keys.begin * row_size + layout.key(kv_head),
+                  value_row = keys.begin * row_size + layout.value(kv_head);
+    begin_keys(tiles, key_row, value_row, rows);
+    for (int64_t query = keys.begin; query < span.end && start[query] < keys.end; query += kTileQueries) {
+      const Range queries = {query, std::min(query + kTileQueries, span.end)};
+      differentiate_queries(tiles, head, queries, keys);
+      add_to_keys(tiles, queries, keys);
+    }
+    const bool first = head % layout.group() == 0;
+    write_rows(dqkv + key_row, {tiles.dkeys, tiles.stride}, rows, scale(), first);
+    write_rows(dqkv + value_row, {tiles.dvalues, tiles.stride}, rows, 1, first);
+  }
+
+  void run_span(int64_t kv_head, Range span) const {
+    const Tiles tiles(layout.head_size, span);
+    for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head) {
+      begin_head(tiles, head, span);
+      for (int64_t key = span.begin; key < span.end; key += kTileKeys)
+        run_keys(tiles, head, {key, std::min(key + kTileKeys, span.end)}, span);
+      copy_rows<BF16, float>({dqkv + span.begin * row_size + layout.query(head), row_size},
+                             {tiles.dq, tiles.stride}, span.end - span.begin, layout.head_size, scale());
+    }
+  }
+};
+
+}  // namespace
+
+template <>
+void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const {
+  const Range documents = span(token);
+  if (!documents.empty()) Backward{*this}.run_span(kv_head, documents);
+}
+
+}  // namespace fern
