@@ -5,6 +5,7 @@
 namespace fern {
 
 void Linear::allocate_packed(Arena& arena, DType dtype) {
+  if (parameters_.pattern_of(run_) != nullptr) return;
   const Shape shape = parameters_.shape_of(run_);
   packed_.emplace(shape[0], shape[1], dtype, arena);
   packed_version_ = -1;
@@ -19,9 +20,21 @@ const PackedWeight* Linear::packed(Stream& stream) const {
   return &*packed_;
 }
 
+const SparseProduct* Linear::sparse() const {
+  if (topology_version_ != parameters_.topology_version()) {
+    const Pattern* pattern = parameters_.pattern_of(run_);
+    sparse_.reset();
+    if (pattern != nullptr) sparse_.emplace(*pattern);
+    topology_version_ = parameters_.topology_version();
+  }
+  return sparse_ ? &*sparse_ : nullptr;
+}
+
 void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
   const PackedWeight* weight = packed(stream);
-  if (weight != nullptr && weight->has_forward())
+  if (const SparseProduct* product = sparse())
+    product->forward(y_TO, x_TI, parameters_.values_of(run_), stream);
+  else if (weight != nullptr && weight->has_forward())
     weight->forward(y_TO, x_TI, stream);
   else
     linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
@@ -29,14 +42,21 @@ void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
 
 void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
   const PackedWeight* weight = packed(stream);
-  if (weight != nullptr && weight->has_backward())
+  if (const SparseProduct* product = sparse())
+    product->backward_input(dx_TI, dy_TO, parameters_.values_of(run_), stream);
+  else if (weight != nullptr && weight->has_backward())
     weight->backward_input(dx_TI, dy_TO, stream);
   else
     linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);
 }
 
 void Linear::backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const {
-  linear_backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
+  if (const SparseProduct* product = sparse())
+    product->backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
+  else
+    linear_backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
+  for (const ScoredRows& rows : parameters_.scored_rows())
+    if (rows.run == run_) linear_backward_weight_rows(rows.gradient_RI, dy_TO, rows.first_row, x_TI, stream);
 }
 
 void Linear::report(GradSink& sink) const {

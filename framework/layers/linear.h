@@ -7,24 +7,29 @@
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
 #include "framework/ops/packed_weight.h"
+#include "framework/sparsity/sparse_product.h"
 
 namespace fern {
 
 // Several matrices over the same input, stored one after the other, are one product: y's rows hold their
-// outputs side by side (q|k|v, gate|up). Borrows the parameters.
+// outputs side by side (q|k|v, gate|up). Where the run has a pattern, the products cost its non-zeros.
+// Borrows the parameters.
 class Linear {
  public:
-  Linear(const Parameters& parameters, ParameterRun run) : parameters_(parameters), run_(run) {}
+  Linear(Parameters& parameters, ParameterRun run) : parameters_(parameters), run_(run) {
+    parameters.add_run(run);
+  }
 
   // Keeps the weight in `arena` as products with activations of `dtype` read it fastest, from the first
-  // product after each change of the parameters on. Without it products take the weight as it lies.
+  // product after each change of the parameters on. Without it products take the weight as it lies. A sparse
+  // weight takes no room.
   void allocate_packed(Arena& arena, DType dtype);
 
   // Writes y = x W^T.
   void forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const;
   // Writes dx = dy W.
   void backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const;
-  // Adds dy^T x to the weight's gradient.
+  // Adds dy^T x to the weight's gradient, and to those of its scored rows (Parameters::scored_rows()).
   void backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const;
   // Tells `sink` that the gradients are complete, last parameter first.
   void report(GradSink& sink) const;
@@ -32,11 +37,14 @@ class Linear {
  private:
   // The packed weight, up to date; null where there is none.
   const PackedWeight* packed(Stream& stream) const;
+  // The products over the pattern, up to date; null where there is none.
+  const SparseProduct* sparse() const;
 
   const Parameters& parameters_;
   ParameterRun run_;
   mutable std::optional<PackedWeight> packed_;
-  mutable int64_t packed_version_ = -1;
+  mutable std::optional<SparseProduct> sparse_;
+  mutable int64_t packed_version_ = -1, topology_version_ = -1;
 };
 
 }  // namespace fern

@@ -6,6 +6,7 @@
 
 #include "framework/core/hash.h"
 #include "framework/core/rng.h"
+#include "framework/sparsity/plain_product.h"
 
 namespace fern {
 
@@ -22,6 +23,25 @@ void standard_normals(double (&normals)[kNormalsPerBlock], uint64_t seed, uint64
     const double radius = std::sqrt(-2.0 * std::log(u));
     normals[2 * pair] = radius * std::cos(angle);
     normals[2 * pair + 1] = radius * std::sin(angle);
+  }
+}
+
+// The same normals as fill_normal gives a dense matrix, for the weights that exist.
+template <typename T>
+void fill_normal(std::span<T> values, const Pattern& pattern, double std, uint64_t seed, uint64_t key) {
+  const int64_t columns = pattern.columns();
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < pattern.block_rows(); ++r) {
+    double normals[kNormalsPerBlock];
+    int64_t have = -1;
+    for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
+      const int64_t place = row * columns + column;
+      if (place / kNormalsPerBlock != have) {
+        have = place / kNormalsPerBlock;
+        standard_normals(normals, seed, key, static_cast<uint32_t>(have));
+      }
+      values[static_cast<size_t>(value)] = static_cast<T>(std * normals[place % kNormalsPerBlock]);
+    });
   }
 }
 
@@ -47,6 +67,10 @@ Tensor part(const Tensor& flat, DType dtype, int64_t offset, Shape shape) {
   return Tensor(data, dtype, shape, flat.device());
 }
 
+Shape value_shape(const Parameter& parameter) {
+  return parameter.sparse ? Shape{parameter.nonzeros} : parameter.shape;
+}
+
 }  // namespace
 
 int Parameters::add(std::string name, Shape shape, ParameterKind kind, double initial_std) {
@@ -54,14 +78,73 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
   expect(find(name) < 0, "[parameters] '{}' is there already", name);
   expect(shape.elements() >= 1 && shape.elements() / kNormalsPerBlock <= UINT32_MAX,
          "[parameters] '{}': {} is too large for one parameter", name, shape.to_string());
-  list_.push_back({std::move(name), shape, kind, initial_std, elements_});
+  list_.push_back({std::move(name), shape, kind, initial_std, elements_, shape.elements()});
   elements_ += shape.elements();
   return static_cast<int>(list_.size()) - 1;
 }
 
+void Parameters::set_patterns(std::vector<SparseRun> sparse) {
+  for (SparseRun& each : sparse) {
+    const Shape shape = shape_of(each.run);
+    expect(each.pattern.rows() == shape[0] && each.pattern.columns() == shape[1],
+           "[parameters] '{}': expected a pattern of {}, got one of [{}, {}]",
+           list_[static_cast<size_t>(each.run.first)].name, shape.to_string(), each.pattern.rows(),
+           each.pattern.columns());
+    const auto there = std::ranges::find(sparse_, each.run, &SparseRun::run);
+    if (there != sparse_.end())
+      there->pattern = std::move(each.pattern);
+    else
+      sparse_.push_back(std::move(each));
+  }
+  lay_out();
+  ++topology_version_;
+  note_change();
+}
+
+void Parameters::lay_out() {
+  for (const SparseRun& each : sparse_) {
+    int64_t row = 0;
+    for (int i = each.run.first; i < each.run.first + each.run.count; ++i) {
+      Parameter& parameter = list_[static_cast<size_t>(i)];
+      const int64_t end = row + parameter.shape[0];
+      parameter.sparse = true;
+      parameter.nonzeros = each.pattern.values_before(end) - each.pattern.values_before(row);
+      row = end;
+    }
+  }
+  elements_ = 0;
+  for (Parameter& parameter : list_) {
+    parameter.offset = elements_;
+    elements_ += parameter.elements();
+  }
+  if (values_room_.shape().rank() == 0) return;
+  expect(padded_elements() <= values_room_.elements(),
+         "[parameters] expected room for {} values, got {}: patterns have grown since it was taken",
+         padded_elements(), values_room_.elements());
+  values_ = part(values_room_, values_room_.dtype(), 0, {padded_elements()});
+  gradients_ = part(gradients_room_, gradients_room_.dtype(), 0, {padded_elements()});
+}
+
+const Pattern* Parameters::pattern_of(ParameterRun run) const {
+  const auto there = std::ranges::find(sparse_, run, &SparseRun::run);
+  return there == sparse_.end() ? nullptr : &there->pattern;
+}
+
+Pattern Parameters::pattern_of(int index) const {
+  for (const auto& [run, pattern] : sparse_) {
+    int64_t row = 0;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const int64_t end = row + list_[static_cast<size_t>(i)].shape[0];
+      if (i == index) return pattern.slice(row, end);
+      row = end;
+    }
+  }
+  fail("[parameters] '{}' has no pattern", list_[static_cast<size_t>(index)].name);
+}
+
 void Parameters::allocate(Arena& arena, DType dtype) {
-  values_ = arena.allocate(dtype, {padded_elements()});
-  gradients_ = arena.allocate(dtype, {padded_elements()});
+  values_ = values_room_ = arena.allocate(dtype, {padded_elements()});
+  gradients_ = gradients_room_ = arena.allocate(dtype, {padded_elements()});
 }
 
 void Parameters::initialize(uint64_t seed) {
@@ -71,11 +154,20 @@ void Parameters::initialize(uint64_t seed) {
       const std::span<T> values = value(static_cast<int>(i)).values<T>();
       if (parameter.kind == ParameterKind::kNorm)
         std::fill(values.begin(), values.end(), T{1});
+      else if (parameter.sparse)
+        fill_normal(values, pattern_of(static_cast<int>(i)), parameter.initial_std, seed,
+                    key_of(parameter.name));
       else
         fill_normal(values, parameter.initial_std, seed, key_of(parameter.name));
     });
   }
   note_change();
+}
+
+int64_t Parameters::dense_elements() const {
+  int64_t all = 0;
+  for (const Parameter& parameter : list_) all += parameter.shape.elements();
+  return all;
 }
 
 int64_t Parameters::padded_elements() const {
@@ -84,20 +176,21 @@ int64_t Parameters::padded_elements() const {
 
 Tensor Parameters::value(int index) const {
   const Parameter& parameter = list_[static_cast<size_t>(index)];
-  return part(values_, values_.dtype(), parameter.offset, parameter.shape);
+  return part(values_, values_.dtype(), parameter.offset, value_shape(parameter));
 }
 
 Tensor Parameters::gradient(int index) const {
   const Parameter& parameter = list_[static_cast<size_t>(index)];
-  return part(gradients_, gradients_.dtype(), parameter.offset, parameter.shape);
+  return part(gradients_, gradients_.dtype(), parameter.offset, value_shape(parameter));
 }
 
 Tensor Parameters::values_of(ParameterRun run) const {
-  return part(values_, values_.dtype(), list_[static_cast<size_t>(run.first)].offset, shape_of(run));
+  return part(values_, values_.dtype(), list_[static_cast<size_t>(run.first)].offset, shape_of_values(run));
 }
 
 Tensor Parameters::gradients_of(ParameterRun run) const {
-  return part(gradients_, gradients_.dtype(), list_[static_cast<size_t>(run.first)].offset, shape_of(run));
+  return part(gradients_, gradients_.dtype(), list_[static_cast<size_t>(run.first)].offset,
+              shape_of_values(run));
 }
 
 int Parameters::find(const std::string& name) const {
@@ -111,6 +204,11 @@ Shape Parameters::shape_of(ParameterRun run) const {
   int64_t rows = 0;
   for (int i = run.first; i < run.first + run.count; ++i) rows += list_[static_cast<size_t>(i)].shape[0];
   return {rows, columns};
+}
+
+Shape Parameters::shape_of_values(ParameterRun run) const {
+  const Pattern* pattern = pattern_of(run);
+  return pattern != nullptr ? Shape{pattern->nonzeros()} : shape_of(run);
 }
 
 }  // namespace fern

@@ -1,5 +1,6 @@
 // All parameters of a model: one flat buffer of values, one of gradients, and a table of names into them.
-// Optimizer, reduction, ZeRO slices and checkpoints see flat buffers; layers see tensors.
+// Optimizer, reduction, ZeRO slices and checkpoints see flat buffers; layers see tensors. A matrix with a
+// pattern has a value for each weight that exists, and no room for the others.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 
 #include "framework/core/arena.h"
 #include "framework/core/tensor.h"
+#include "framework/sparsity/pattern.h"
 
 namespace fern {
 
@@ -17,11 +19,13 @@ enum class ParameterKind : uint8_t { kMatrix, kEmbedding, kNorm };
 // ("model.layers.0.self_attn.q_proj.weight").
 struct Parameter {
   std::string name;
-  Shape shape;
+  Shape shape;  // of the matrix, whether all of its weights exist or not
   ParameterKind kind = ParameterKind::kMatrix;
-  double initial_std = 0;  // normal(0, std); 0 for norms, which start at one
-  int64_t offset = 0;      // first element in the flat buffers
-  int64_t elements() const { return shape.elements(); }
+  double initial_std = 0;                        // normal(0, std); 0 for norms, which start at one
+  int64_t offset = 0;                            // first element in the flat buffers
+  int64_t nonzeros = 0;                          // weights that exist
+  bool sparse = false;                           // has a pattern
+  int64_t elements() const { return nonzeros; }  // in the flat buffers
 };
 
 // Values and gradients are padded to a multiple of kParameterChunk elements; the padding stays zero.
@@ -38,23 +42,57 @@ struct Slice {
 // Matrices added one after the other, with equal columns: one matrix of all their rows.
 struct ParameterRun {
   int first = 0, count = 1;
+  bool operator==(const ParameterRun&) const = default;
+};
+
+// Which weights of a run exist.
+struct SparseRun {
+  ParameterRun run;
+  Pattern pattern;  // of all its rows
+};
+
+// Rows of a run whose dense gradient is wanted, also where no weight exists: what growing looks at.
+struct ScoredRows {
+  ParameterRun run;
+  int64_t first_row = 0;
+  Tensor gradient_RI;  // is added to
 };
 
 class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
   int add(std::string name, Shape shape, ParameterKind kind, double initial_std);
+  // Notes that products use these matrices as one. REQUIRES: before allocate().
+  void add_run(ParameterRun run) { runs_.push_back(run); }
+  const std::vector<ParameterRun>& runs() const { return runs_; }
+
+  // Gives these runs patterns, in place of any that they had; all other runs stay as they are. After
+  // allocate() the buffers must have room for it, and what they hold is then for the caller to move:
+  // offsets have changed (sparsity_state.h does it). Errors: a pattern that is not of the run's shape; no
+  // room.
+  void set_patterns(std::vector<SparseRun> sparse);
+  const std::vector<SparseRun>& sparse_runs() const { return sparse_; }
+  const Pattern* pattern_of(ParameterRun run) const;  // null: every weight exists
+  Pattern pattern_of(int index) const;                // of one parameter. REQUIRES: it is sparse
+  // Changes with each set_patterns().
+  int64_t topology_version() const { return topology_version_; }
+
   // Takes the two flat buffers from `arena` (values, then gradients), of dtype.
   void allocate(Arena& arena, DType dtype);
-  // Fills values from (seed, parameter name, element index) alone.
+  // Fills values from (seed, parameter name, place in the matrix) alone, whatever the pattern.
   void initialize(uint64_t seed);
 
+  // Rows whose dense gradient backward adds up besides; borrowed.
+  void set_scored_rows(std::vector<ScoredRows> rows) { scored_rows_ = std::move(rows); }
+  const std::vector<ScoredRows>& scored_rows() const { return scored_rows_; }
+
   const std::vector<Parameter>& list() const { return list_; }
-  int64_t elements() const { return elements_; }  // without padding
+  int64_t elements() const { return elements_; }  // that exist, without padding
+  int64_t dense_elements() const;                 // as if all existed
   int64_t padded_elements() const;                // of the flat buffers
-  Tensor value(int index) const;                  // shaped view
+  Tensor value(int index) const;                  // shaped as the parameter; [nonzeros] of a sparse one
   Tensor gradient(int index) const;
-  Tensor values_of(ParameterRun run) const;  // [rows of all, columns]
+  Tensor values_of(ParameterRun run) const;  // [rows of all, columns]; [nonzeros] of a sparse run
   Tensor gradients_of(ParameterRun run) const;
   Tensor values() const { return values_; }  // flat, padded
   Tensor gradients() const { return gradients_; }
@@ -68,9 +106,16 @@ class Parameters {
   int64_t version() const { return version_; }
 
  private:
+  void lay_out();
+  Shape shape_of_values(ParameterRun run) const;
+
   std::vector<Parameter> list_;
-  int64_t elements_ = 0, version_ = 0;
-  Tensor values_, gradients_;
+  std::vector<ParameterRun> runs_;
+  std::vector<SparseRun> sparse_;
+  std::vector<ScoredRows> scored_rows_;
+  int64_t elements_ = 0, version_ = 0, topology_version_ = 0;
+  Tensor values_room_, gradients_room_;  // as allocated
+  Tensor values_, gradients_;            // what of it is in use
 };
 
 }  // namespace fern

@@ -18,5 +18,8 @@ void linear_backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tensor& w_OI
                            Stream& stream);
 // dW += dY^T X.
 void linear_backward_weight(Tensor dw_OI, const Tensor& dy_TO, const Tensor& x_TI, Stream& stream);
+// The same for rows [first_row, first_row + R) of dW alone.
+void linear_backward_weight_rows(Tensor dw_RI, const Tensor& dy_TO, int64_t first_row, const Tensor& x_TI,
+                                 Stream& stream);
 
 }  // namespace fern

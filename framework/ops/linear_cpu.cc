@@ -97,8 +97,9 @@ void product(C* c, Operand<A> a, Operand<B> b, ProductSize size, bool accumulate
   expect(done, "[linear] oneDNN refused a product of {} x {} x {}", size.rows, size.columns, size.depth);
 }
 
-// dW += dY^T X from bf16 by the library, in blocks of dW's rows; false where it has no fast one.
-bool library_weight_product(float* dw, const BF16* dy, const BF16* x, ProductSize size) {
+// dW += dY^T X from bf16 by the library, in blocks of dW's rows; false where it has no fast one. Rows of dY
+// are dy_stride apart.
+bool library_weight_product(float* dw, const BF16* dy, int64_t dy_stride, const BF16* x, ProductSize size) {
   constexpr int64_t kBlockRows = 128;
   const int64_t blocks = (size.rows + kBlockRows - 1) / kBlockRows;
   std::atomic<bool> fast = true;
@@ -106,7 +107,7 @@ bool library_weight_product(float* dw, const BF16* dy, const BF16* x, ProductSiz
   {
     omp_set_num_threads(1);
     const auto planned = [&](int64_t rows) {
-      return LibraryProduct({rows, size.columns, size.depth}, OperandLayout{DType::kBF16, 1, size.rows},
+      return LibraryProduct({rows, size.columns, size.depth}, OperandLayout{DType::kBF16, 1, dy_stride},
                             OperandLayout{DType::kBF16, size.columns, 1},
                             OperandLayout{DType::kF32, size.columns, 1}, true);
     };
@@ -167,15 +168,27 @@ void linear_backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tensor& w_OI
 }
 
 void linear_backward_weight(Tensor dw_OI, const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) {
-  const auto [tokens, inputs, outputs] =
-      checked("linear_backward_weight", stream, dy_TO, x_TI, dw_OI, "dy", "x", "dw");
-  const ProductSize size = {outputs, inputs, tokens};
-  const OpTimer timer(stream, "linear_backward_weight", product_work(dy_TO, x_TI, 2 * dw_OI.bytes()));
-  with_float_type("linear_backward_weight", x_TI.dtype(), [&]<typename T>() {
+  checked("linear_backward_weight", stream, dy_TO, x_TI, dw_OI, "dy", "x", "dw");
+  linear_backward_weight_rows(dw_OI, dy_TO, 0, x_TI, stream);
+}
+
+void linear_backward_weight_rows(Tensor dw_RI, const Tensor& dy_TO, int64_t first_row, const Tensor& x_TI,
+                                 Stream& stream) {
+  constexpr std::string_view kOp = "linear_backward_weight";
+  expect_rank(kOp, "dy", dy_TO, 2);
+  const int64_t outputs = dy_TO.dim(1), rows = dw_RI.dim(0);
+  expect(0 <= first_row && first_row + rows <= outputs, "[{}] expected rows within {}, got {} to {}", kOp,
+         outputs, first_row, first_row + rows);
+  checked(kOp, stream, dy_TO, x_TI, Tensor(dw_RI.data(), dw_RI.dtype(), {outputs, dw_RI.dim(1)}), "dy", "x",
+          "dw");
+  const ProductSize size = {rows, dw_RI.dim(1), x_TI.dim(0)};
+  const OpTimer timer(stream, kOp, product_work(dy_TO, x_TI, 2 * dw_RI.bytes(), rows));
+  with_float_type(kOp, x_TI.dtype(), [&]<typename T>() {
+    const T* dy = dy_TO.as<T>() + first_row;
     if constexpr (std::is_same_v<T, BF16>)
-      if (library_weight_product(dw_OI.as<float>(), dy_TO.as<T>(), x_TI.as<T>(), size)) return;
-    product<Wide<T>, T, T>(dw_OI.as<Wide<T>>(), {dy_TO.as<T>(), size.rows, true},
-                           {x_TI.as<T>(), size.columns, false}, size, true);
+      if (library_weight_product(dw_RI.as<float>(), dy, outputs, x_TI.as<T>(), size)) return;
+    product<Wide<T>, T, T>(dw_RI.as<Wide<T>>(), {dy, outputs, true}, {x_TI.as<T>(), size.columns, false},
+                           size, true);
   });
 }
 

@@ -17,12 +17,16 @@ inline OpWork touches(std::initializer_list<Tensor> tensors) {
 
 // Of any of the three products of a linear layer with an [outputs, inputs] weight, `weight_bytes` as it is
 // read.
-inline OpWork product_work(const Tensor& y_TO, const Tensor& x_TI, size_t weight_bytes) {
-  const int64_t tokens = x_TI.dim(0), inputs = x_TI.dim(1), outputs = y_TO.dim(1);
+inline OpWork product_work(const Tensor& y_TO, const Tensor& x_TI, size_t weight_bytes, int64_t outputs) {
+  const int64_t tokens = x_TI.dim(0), inputs = x_TI.dim(1);
   return {.flops = 2.0 * static_cast<double>(tokens * inputs * outputs),
           .bytes = static_cast<double>(y_TO.bytes() + x_TI.bytes() + weight_bytes),
           .rows = outputs,
           .columns = inputs};
+}
+
+inline OpWork product_work(const Tensor& y_TO, const Tensor& x_TI, size_t weight_bytes) {
+  return product_work(y_TO, x_TI, weight_bytes, y_TO.dim(1));
 }
 
 // Of an op that does `products` products of a query and a key, or of their size, for each pair that sees each
