@@ -20,6 +20,13 @@ struct AdamWConfig {
 // Errors (kBadUsage): a beta outside [0, 1), an epsilon that is not above 0, a negative decay.
 void validate(const AdamWConfig& config);
 
+// When weights began to exist, where some began later than the run: generation g was grown after
+// births[g] updates, generation 0 at the start (births[0] = 0).
+struct WeightAges {
+  std::vector<uint16_t> generation;  // by element of the flat buffers; empty: all are of generation 0
+  std::vector<int64_t> births = {0};
+};
+
 // Moments of one slice of the flat parameter buffers. Every element is updated by itself with the same
 // roundings, so the result depends neither on slices nor on threads. Padding is never touched.
 class AdamW {
@@ -27,6 +34,15 @@ class AdamW {
   // Takes two f32 buffers of slice.elements() from `arena`, zeroed. Errors: a slice outside the buffers; see
   // also validate().
   AdamW(const AdamWConfig& config, const Parameters& parameters, Slice slice, Arena& arena);
+  // A grown weight counts its updates from its own birth: with moments of zero its first update is then at
+  // most one learning rate, as any weight's (Kingma and Ba 2015, section 3, bias correction).
+  // Errors: not one generation a padded element; a generation without a birth.
+  void set_ages(WeightAges ages);
+  const WeightAges& ages() const { return ages_; }
+  // Takes up another layout of the parameters, and with it another slice of at most as many elements; what
+  // the moments hold is for the caller to move. Errors: a longer slice.
+  void set_layout(const Parameters& parameters, Slice slice);
+
   // One update of values()[slice] from `scale` * gradients()[slice]; `update` counts applied updates from 1.
   // Notes the change. REQUIRES: f32 parameters, the same as given to the constructor.
   void step(Parameters& parameters, double learning_rate, double scale, int64_t update, Stream& stream);
@@ -46,7 +62,10 @@ class AdamW {
   AdamWConfig config_;
   Slice slice_;
   std::vector<Block> blocks_;
-  Tensor m_, v_;
+  WeightAges ages_;
+  std::vector<float> step_size_ = {0}, inverse_correction2_ = {0};  // by generation, of the update under way
+  Tensor m_room_, v_room_;                                          // as allocated
+  Tensor m_, v_;                                                    // what of it is in use
 };
 
 }  // namespace fern

@@ -163,6 +163,50 @@ TEST(AdamW, MeasuringCountsBothMoments) {
   EXPECT_EQ(arena.used_bytes(), static_cast<size_t>(f.parameters.padded_elements()) * 8);
 }
 
+// Weight 5 is grown after 40 updates; gradients are constant.
+TEST(AdamW, AGrownWeightCountsItsOwnUpdates) {
+  Fixture f;
+  Arena arena = moments_arena(f.whole());
+  AdamW optimizer({.beta2 = 0.999, .weight_decay = 0}, f.parameters, f.whole(), arena);
+  std::fill_n(f.parameters.gradients().as<float>(), f.parameters.elements(), 2.0f);
+  for (int64_t t = 1; t <= 40; ++t) optimizer.step(f.parameters, 1e-3, 1.0, t, f.stream);
+  WeightAges ages{std::vector<uint16_t>(static_cast<size_t>(f.parameters.padded_elements())), {0, 40}};
+  ages.generation[5] = 1;
+  optimizer.set_ages(ages);
+  for (const Tensor& buffer : {f.parameters.values(), optimizer.first_moment(), optimizer.second_moment()})
+    buffer.as<float>()[5] = 0.0f;
+  for (int64_t t = 41; t <= 43; ++t) {
+    const float before = f.values()[5];
+    optimizer.step(f.parameters, 1e-3, 1.0, t, f.stream);
+    EXPECT_NEAR(before - f.values()[5], 1e-3f, 1e-8f) << t;
+  }
+}
+
+TEST(AdamW, AgesOfOneGenerationGiveTheBitsOfNone) {
+  Fixture plain, aged;
+  Arena plain_arena = moments_arena(plain.whole()), aged_arena = moments_arena(aged.whole());
+  AdamW without({}, plain.parameters, plain.whole(), plain_arena);
+  AdamW with({}, aged.parameters, aged.whole(), aged_arena);
+  with.set_ages({std::vector<uint16_t>(static_cast<size_t>(aged.parameters.padded_elements())), {0}});
+  for (int64_t t = 1; t <= 3; ++t) {
+    plain.fill_gradients(t);
+    aged.fill_gradients(t);
+    without.step(plain.parameters, 1e-3, 0.7, t, plain.stream);
+    with.step(aged.parameters, 1e-3, 0.7, t, aged.stream);
+  }
+  EXPECT_EQ(plain.values(), aged.values());
+}
+
+TEST(AdamW, RefusesAgesThatDoNotFit) {
+  Fixture f;
+  Arena arena = moments_arena(f.whole());
+  AdamW optimizer({}, f.parameters, f.whole(), arena);
+  EXPECT_THROW(optimizer.set_ages({std::vector<uint16_t>(3), {0}}), Error);
+  std::vector<uint16_t> generation(static_cast<size_t>(f.parameters.padded_elements()));
+  generation[7] = 1;
+  EXPECT_THROW(optimizer.set_ages({generation, {0}}), Error);
+}
+
 TEST(AdamW, RefusesSettingsThatCannotBe) {
   validate(AdamWConfig{});
   EXPECT_THROW(validate(AdamWConfig{.beta1 = 1.0}), Error);
