@@ -16,6 +16,8 @@ enum class Purpose : uint32_t {
   kTemplate = 5,
   kSplit = 6,
   kTest = 7,
+  kTopology = 8,  // which weights exist at first
+  kGrowth = 9,    // which ones a topology update adds at random
 };
 
 // The 128 random bits of one key. `a` and `b` are the purpose's own coordinates (step and index, say).

@@ -18,7 +18,9 @@ std::vector<int64_t> common_divisors(int64_t a, int64_t b) {
   return divisors;
 }
 
-void check_sizes(int64_t rows, int64_t columns, BlockShape block) {
+}  // namespace
+
+void check_blocks(int64_t rows, int64_t columns, BlockShape block) {
   expect(rows >= 0 && columns >= 1 && block.rows >= 1 && block.columns >= 1,
          "[pattern] expected a matrix and blocks of at least 1 x 1, got {} x {} in blocks of {} x {}", rows,
          columns, block.rows, block.columns);
@@ -33,8 +35,6 @@ void check_sizes(int64_t rows, int64_t columns, BlockShape block) {
         kMostBlockColumns, columns / block.columns);
 }
 
-}  // namespace
-
 Pattern::Pattern(int64_t rows, int64_t columns, BlockShape block, std::vector<int64_t> row_begin,
                  std::vector<uint16_t> block_columns)
     : rows_(rows),
@@ -46,7 +46,7 @@ Pattern::Pattern(int64_t rows, int64_t columns, BlockShape block, std::vector<in
 }
 
 void Pattern::check() const {
-  check_sizes(rows_, columns_, block_);
+  check_blocks(rows_, columns_, block_);
   const auto count = static_cast<int64_t>(row_begin_.size()) - 1;
   expect(count == rows_ / block_.rows && row_begin_.front() == 0 && row_begin_.back() == blocks(),
          "[pattern] expected {} rows of blocks that end at {}, got {} that end at {}", rows_ / block_.rows,
@@ -66,7 +66,7 @@ void Pattern::check() const {
 }
 
 Pattern Pattern::full(int64_t rows, int64_t columns, BlockShape block) {
-  check_sizes(rows, columns, block);
+  check_blocks(rows, columns, block);
   const int64_t block_rows = rows / block.rows, block_columns = columns / block.columns;
   std::vector<int64_t> row_begin(static_cast<size_t>(block_rows) + 1);
   std::vector<uint16_t> index;

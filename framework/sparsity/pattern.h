@@ -18,14 +18,18 @@ struct BlockShape {
 // Columns of blocks are numbered in 16 bits: an unstructured matrix has at most this many columns.
 inline constexpr int64_t kMostBlockColumns = int64_t{1} << 16;
 
+// Errors (kBadUsage): a block that does not divide the matrix, with those that would; more columns than
+// kMostBlockColumns.
+void check_blocks(int64_t rows, int64_t columns, BlockShape block);
+
 // A weight with a pattern is one flat buffer of nonzeros() values: block after block in the order of
 // columns(), each block row-major.
 class Pattern {
  public:
   Pattern() = default;  // of a matrix without rows
   // Blocks of row r of blocks are columns[row_begin[r]] to columns[row_begin[r + 1]], each row ascending.
-  // Errors (kBadUsage): a block that does not divide the matrix, with those that would; more columns than
-  // kMostBlockColumns. (kFailed): row_begin or columns are not such a structure, naming the row.
+  // Errors: those of check_blocks(). (kFailed): row_begin or columns are not such a structure, naming the
+  // row.
   Pattern(int64_t rows, int64_t columns, BlockShape block, std::vector<int64_t> row_begin,
           std::vector<uint16_t> block_columns);
   // Every block exists.
