@@ -70,20 +70,6 @@ std::vector<double> shares_of(Distribution distribution, const std::vector<const
   return shares;
 }
 
-// Whole numbers next to `shares` that sum to `total`: the largest remainders are rounded up, ties the first.
-std::vector<int64_t> rounded(const std::vector<double>& shares, int64_t total) {
-  std::vector<int64_t> counts;
-  for (const double share : shares) counts.push_back(static_cast<int64_t>(share));
-  std::vector<size_t> order(shares.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return shares[a] - static_cast<double>(counts[a]) > shares[b] - static_cast<double>(counts[b]);
-  });
-  int64_t left = total - std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  for (size_t i = 0; left > 0; ++i, --left) ++counts[order[i]];
-  return counts;
-}
-
 // What the pattern's rule makes of a share of blocks.
 int64_t by_rule(const SparsityConfig& config, const SparseWeight& weight, double share, double progress) {
   switch (config.pattern) {
@@ -116,6 +102,19 @@ void expect_placed(const SparsityConfig& config, const SparseWeight& weight, dou
 
 }  // namespace
 
+std::vector<int64_t> largest_remainders(const std::vector<double>& shares, int64_t total) {
+  std::vector<int64_t> counts;
+  for (const double share : shares) counts.push_back(static_cast<int64_t>(share));
+  std::vector<size_t> order(shares.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return shares[a] - static_cast<double>(counts[a]) > shares[b] - static_cast<double>(counts[b]);
+  });
+  int64_t left = total - std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  for (size_t i = 0; left > 0; ++i, --left) ++counts[order[i]];
+  return counts;
+}
+
 std::vector<int64_t> block_budget(const SparsityConfig& config, std::span<const SparseWeight> weights,
                                   double progress) {
   check_weights(config, weights);
@@ -138,7 +137,7 @@ std::vector<int64_t> block_budget(const SparsityConfig& config, std::span<const 
   const double density = 1 - towards(config.initial_sparsity, config.target_sparsity(), progress);
   const auto total = static_cast<double>(std::llround(density * all));
   const std::vector<double> common_shares = shares_of(config.distribution, common, total, all);
-  const std::vector<int64_t> common_counts = rounded(common_shares, static_cast<int64_t>(total));
+  const std::vector<int64_t> common_counts = largest_remainders(common_shares, static_cast<int64_t>(total));
   for (size_t i = 0; i < common.size(); ++i) {
     shares[places[i]] = common_shares[i];
     counts[places[i]] = common_counts[i];

@@ -33,4 +33,8 @@ struct SparseWeight {
 std::vector<int64_t> block_budget(const SparsityConfig& config, std::span<const SparseWeight> weights,
                                   double progress = 1);
 
+// Whole numbers next to `shares` that sum to `total`, the shares' own sum: the largest remainders are rounded
+// up, ties the first.
+std::vector<int64_t> largest_remainders(const std::vector<double>& shares, int64_t total);
+
 }  // namespace fern

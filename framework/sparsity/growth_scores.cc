@@ -1,0 +1,187 @@
+#include "framework/sparsity/growth_scores.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <mutex>
+
+#include "framework/core/error.h"
+#include "framework/ops/scratch.h"
+
+namespace fern {
+
+namespace {
+
+// Worths that a thread gathers before it takes the lock: 8 KiB.
+constexpr size_t kFlush = 1024;
+
+// Columns whose score has at least the bits `least`, in order; returns how many. Without a branch, since
+// whether a score passes is not to be foretold. NaN passes always.
+int64_t passing(uint32_t* columns, const float* scores, int64_t count, uint32_t least) {
+  int64_t passed = 0;
+  for (int64_t c = 0; c < count; ++c) {
+    columns[passed] = static_cast<uint32_t>(c);
+    passed += (std::bit_cast<uint32_t>(scores[c]) & 0x7FFFFFFF) >= least;
+  }
+  return passed;
+}
+
+// The bits of the score of a worth.
+uint32_t score_bits(uint64_t worth) {
+  const auto rank = static_cast<uint32_t>(worth >> 32);
+  return rank == 0 ? 0 : rank - 1;
+}
+
+// One row of blocks: sum of |gradient| of each.
+void sum_blocks(float* sums, const float* gradient, int64_t columns, BlockShape block) {
+  for (int64_t c = 0; c < columns; ++c) sums[c] = std::abs(gradient[c]);
+  for (int64_t r = 1; r < block.rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) sums[c] += std::abs(gradient[r * columns + c]);
+  for (int64_t b = 0; b < columns / block.columns; ++b) {
+    float sum = sums[b * block.columns];
+    for (int64_t c = 1; c < block.columns; ++c) sum += sums[b * block.columns + c];
+    sums[b] = sum;
+  }
+}
+
+}  // namespace
+
+GrowthScores::GrowthScores(const SparseWeight& weight, Cells cells, int64_t per_cell)
+    : weight_(weight),
+      cells_(cells),
+      per_cell_(static_cast<size_t>(per_cell)),
+      whole_(cells.whole() ? per_cell : 0),
+      worth_(cells.whole() ? 0 : static_cast<size_t>(cells.count) * per_cell_) {
+  expect(static_cast<uint64_t>(weight.blocks()) < kMostPositions,
+         "[growth_scores] {}: expected fewer than {} blocks, got {}", weight.name, kMostPositions,
+         weight.blocks());
+}
+
+void GrowthScores::offer_to_cell(uint64_t worth) {
+  if (per_cell_ == 0) return;
+  const auto first = static_cast<size_t>(cells_.of(position_of(worth))) * per_cell_;
+  const auto begin = worth_.begin() + static_cast<std::ptrdiff_t>(first);
+  const auto end = begin + static_cast<std::ptrdiff_t>(per_cell_);
+  if (worth <= *(end - 1)) return;
+  const auto place = std::upper_bound(begin, end, worth, std::greater<>());
+  std::move_backward(place, end - 1, end);
+  *place = worth;
+}
+
+const float* GrowthScores::scores_of_row(const float* gradient) const {
+  if (weight_.block.elements() == 1) return gradient;
+  auto* sums = thread_scratch<float>(weight_.columns);
+  sum_blocks(sums, gradient, weight_.columns, weight_.block);
+  return sums;
+}
+
+// Calls offer(worth) for each block of the row that does not exist and may be above the threshold.
+template <typename Offer>
+void GrowthScores::scan_row(const Pattern& existing, const float* scores, int64_t block_row,
+                            uint64_t threshold, const Offer& offer) const {
+  const int64_t columns = weight_.block_columns();
+  auto* passed = thread_scratch<uint32_t>(columns + 1);
+  const int64_t count = passing(passed, scores, columns, score_bits(threshold));
+  const auto there = existing.row(block_row);
+  const auto first = static_cast<uint64_t>(block_row * columns);
+  size_t at = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t column = passed[i];
+    while (at < there.size() && there[at] < column) ++at;
+    if (at < there.size() && there[at] == column) continue;
+    offer(worth_of(std::abs(scores[column]), first + column));
+  }
+}
+
+void GrowthScores::offer_whole(const Pattern& existing, const float* gradient, int64_t first, int64_t last) {
+  std::mutex lock;
+  std::atomic<uint64_t> threshold = whole_.threshold();
+  const auto flush = [&](std::span<const uint64_t> worths) {
+    const std::lock_guard guard(lock);
+    for (const uint64_t worth : worths) whole_.offer(worth);
+    threshold = whole_.threshold();
+  };
+#pragma omp parallel
+  {
+    std::array<uint64_t, kFlush> waiting;
+    size_t count = 0;
+#pragma omp for schedule(static)
+    for (int64_t r = first; r < last; ++r) {
+      const float* scores = scores_of_row(gradient + (r - first) * weight_.block.rows * weight_.columns);
+      scan_row(existing, scores, r, threshold, [&](uint64_t worth) {
+        if (worth <= threshold.load(std::memory_order_relaxed)) return;
+        waiting[count++] = worth;
+        if (count == kFlush) {
+          flush(waiting);
+          count = 0;
+        }
+      });
+    }
+    flush(std::span(waiting).first(count));
+  }
+}
+
+// Cells lie within rows, so threads do not meet.
+void GrowthScores::offer_cells(const Pattern& existing, const float* gradient, int64_t first, int64_t last) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = first; r < last; ++r)
+    scan_row(existing, scores_of_row(gradient + (r - first) * weight_.block.rows * weight_.columns), r, 0,
+             [&](uint64_t worth) { offer_to_cell(worth); });
+}
+
+void GrowthScores::offer_rows(const Pattern& existing, const float* gradient, int64_t first_row,
+                              int64_t last_row) {
+  const int64_t step = weight_.block.rows;
+  expect(existing.rows() == weight_.rows && existing.columns() == weight_.columns &&
+             existing.block() == weight_.block,
+         "[growth_scores] {}: expected a pattern of {} x {}, got {} x {}", weight_.name, weight_.rows,
+         weight_.columns, existing.rows(), existing.columns());
+  expect(0 <= first_row && first_row <= last_row && last_row <= weight_.rows && first_row % step == 0 &&
+             last_row % step == 0,
+         "[growth_scores] {}: expected whole blocks of {} of {} rows, got rows {} to {}", weight_.name, step,
+         weight_.rows, first_row, last_row);
+  if (cells_.whole())
+    offer_whole(existing, gradient, first_row / step, last_row / step);
+  else
+    offer_cells(existing, gradient, first_row / step, last_row / step);
+}
+
+void GrowthScores::merge(const GrowthScores& other) {
+  whole_.merge(other.whole_);
+  for (const uint64_t worth : other.worth_)
+    if (worth != 0) offer_to_cell(worth);
+}
+
+void GrowthScores::clear() {
+  whole_.clear();
+  std::fill(worth_.begin(), worth_.end(), 0);
+}
+
+std::vector<uint64_t> GrowthScores::state() const {
+  std::vector<uint64_t> state = whole_.best();
+  std::copy_if(worth_.begin(), worth_.end(), std::back_inserter(state),
+               [](uint64_t worth) { return worth != 0; });
+  return state;
+}
+
+std::vector<Candidate> GrowthScores::candidates() const {
+  std::vector<Candidate> candidates;
+  for (const uint64_t worth : state()) candidates.push_back(candidate_of(worth));
+  return candidates;
+}
+
+void GrowthScores::restore(std::span<const uint64_t> state) {
+  clear();
+  for (const uint64_t worth : state) {
+    expect(worth != 0 && position_of(worth) < static_cast<uint64_t>(weight_.blocks()),
+           "[growth_scores] {}: expected positions below {}, got {}", weight_.name, weight_.blocks(),
+           position_of(worth));
+    cells_.whole() ? whole_.offer(worth) : offer_to_cell(worth);
+  }
+  const size_t kept = this->state().size();
+  expect(kept == state.size(),
+         "[growth_scores] {}: expected at most {} candidates a cell, got {} of which {} fit", weight_.name,
+         per_cell_, state.size(), kept);
+}
+
+}  // namespace fern

@@ -1,0 +1,55 @@
+#include "framework/sparsity/method.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "framework/core/error.h"
+#include "framework/sparsity/methods/table.h"
+#include "framework/sparsity/pattern_making.h"
+
+namespace fern {
+
+Method::Method(MethodSetup setup) : setup_(std::move(setup)) {
+  validate(config(), setup_.train_steps);
+  budget_ = block_budget(config(), setup_.weights);
+}
+
+Pattern Method::initial(size_t weight) const {
+  return initial_pattern(config(), setup_.weights[weight], budget_[weight], setup_.seed);
+}
+
+bool Method::updates_after(int64_t) const { return false; }
+
+std::vector<Change> Method::counts(int64_t, std::span<const WeightView> views) const {
+  return std::vector<Change>(views.size());
+}
+
+Pattern Method::next(int64_t, size_t, const WeightView& view, Change) const { return view.pattern; }
+
+GrowthScores Method::growth_scores(size_t index) const {
+  const Cells cells = this->cells(index);
+  const int64_t blocks = budget_[index] / cells.count, free = cells.positions - blocks;
+  // An update drops the largest share at first; but among several cells or weights, any one may drop all.
+  const bool share = cells.whole() && !config().global;
+  const int64_t most = share ? std::llround(config().drop_fraction * static_cast<double>(blocks)) : blocks;
+  return {weight(index), cells, std::min(most, free)};
+}
+
+RowRange Method::scored_rows(int64_t step, size_t index) const {
+  const int64_t parts = config().scoring_steps, rows = weight(index).block_rows();
+  if (!scored()) return {};
+  for (int64_t part = 0; part < parts; ++part)
+    if (updates_after(step + parts - 1 - part))
+      return {rows * part / parts * weight(index).block.rows,
+              rows * (part + 1) / parts * weight(index).block.rows};
+  return {};
+}
+
+std::unique_ptr<Method> make_method(MethodSetup setup) {
+  const auto make = kMethodMakers[static_cast<size_t>(setup.config.method)];
+  expect(make != nullptr, "[sparsity] expected a method for sparse weights, got \"{}\"",
+         name_of(setup.config.method));
+  return make(std::move(setup));
+}
+
+}  // namespace fern

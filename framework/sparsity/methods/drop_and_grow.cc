@@ -1,0 +1,71 @@
+#include "framework/sparsity/methods/drop_and_grow.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace fern {
+
+namespace {
+
+int64_t sum(std::span<const int64_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+// How many of its blocks each weight drops when the `count` smallest of all go; the largest of each stays.
+std::vector<int64_t> global_drops(std::span<const WeightView> views, int64_t count) {
+  std::vector<std::vector<uint64_t>> worths;
+  int64_t all = 0;
+  for (const WeightView& view : views) {
+    worths.push_back(block_worths(view.pattern, view.values));
+    if (!worths.back().empty()) *std::max_element(worths.back().begin(), worths.back().end()) = UINT64_MAX;
+    all += view.pattern.blocks();
+  }
+  std::vector<int64_t> drops = counts_among_largest(worths, all - count);
+  for (size_t i = 0; i < views.size(); ++i) drops[i] = views[i].pattern.blocks() - drops[i];
+  return drops;
+}
+
+}  // namespace
+
+std::vector<Change> DropAndGrow::counts(int64_t step, std::span<const WeightView> views) const {
+  std::vector<int64_t> most;
+  for (size_t i = 0; i < views.size(); ++i) most.push_back(sum(room(i, views[i])));
+  if (config().global) return global_counts(step, views, most);
+  std::vector<Change> changes;
+  for (size_t i = 0; i < views.size(); ++i) {
+    const int64_t share = std::llround(drop_share(step) * static_cast<double>(views[i].pattern.blocks()));
+    changes.push_back({std::min(share, most[i]), std::min(share, most[i])});
+  }
+  return changes;
+}
+
+std::vector<Change> DropAndGrow::global_counts(int64_t step, std::span<const WeightView> views,
+                                               std::span<const int64_t> most) const {
+  int64_t blocks = 0, spare = 0;
+  for (const WeightView& view : views) {
+    blocks += view.pattern.blocks();
+    spare += std::max<int64_t>(view.pattern.blocks() - 1, 0);
+  }
+  const int64_t share = std::llround(drop_share(step) * static_cast<double>(blocks));
+  const int64_t count = std::min({share, spare, sum(most)});
+  const std::vector<int64_t> drops = global_drops(views, count), grows = spread(views, most, count);
+  std::vector<Change> changes;
+  for (size_t i = 0; i < views.size(); ++i) changes.push_back({drops[i], grows[i]});
+  return changes;
+}
+
+Pattern DropAndGrow::next(int64_t step, size_t weight, const WeightView& view, Change change) const {
+  const Cells cells = this->cells(weight);
+  // One cell drops what counts() said; several grow in each what it has dropped, which room limits.
+  const std::vector<int64_t> limit = cells.whole() ? std::vector{change.drop} : room(weight, view);
+  const std::vector<uint64_t> dropped =
+      smallest_blocks(block_worths(view.pattern, view.values), change.drop, cells, limit);
+  const std::vector<int64_t> counts =
+      cells.whole() ? std::vector{change.grow} : counts_of_cells(dropped, cells);
+  std::vector<uint64_t> grown = this->grown(step, weight, view, counts);
+  std::sort(grown.begin(), grown.end());
+  return changed(view.pattern, dropped, grown);
+}
+
+}  // namespace fern

@@ -1,0 +1,23 @@
+// What gradual and one-shot pruning by magnitude share: the smallest blocks go down to a number that is
+// known beforehand, and none come.
+#pragma once
+
+#include "framework/sparsity/block_choice.h"
+#include "framework/sparsity/method.h"
+
+namespace fern {
+
+class MagnitudePruning : public Method {
+ public:
+  using Method::Method;
+
+  Pattern initial(size_t weight) const override;
+  std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const override;
+  Pattern next(int64_t step, size_t weight, const WeightView& view, Change change) const override;
+
+ protected:
+  // Share of the way from the initial sparsity to the final one, once the update after `step` is done.
+  virtual double progress(int64_t step) const = 0;
+};
+
+}  // namespace fern
