@@ -3,10 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "framework/core/bf16.h"
-#include "framework/sparsity/kernels/csr_kernels.h"
+#include "framework/sparsity/csr_view.h"
 #include "framework/sparsity/pattern.h"
 
 namespace fern {
@@ -21,15 +20,17 @@ class CsrProduct {
   // T is float or BF16; pointers are to contiguous activations of `tokens` tokens.
   template <typename T>
   void forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const;
+  template <typename T>
+  void backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const;
+  template <typename T>
+  void backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const;
 
   size_t index_bytes() const;  // beside Pattern::bytes()
 
  private:
-  CsrRuns forward_runs(const float* values_N) const;
-
   const Pattern* pattern_;
-  std::vector<int64_t> forward_origin_;
-  std::vector<uint32_t> forward_run_begin_;
+  CsrView forward_;
+  TransposedCsrView backward_;
 };
 
 }  // namespace fern

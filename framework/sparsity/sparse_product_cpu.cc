@@ -48,6 +48,8 @@ void SparseProduct::backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tens
   expect_product("sparse_backward_input", stream, *pattern_, dy_TO, dx_TI, values_N);
   const OpTimer timer(stream, "sparse_backward_input", sparse_work(*pattern_, dy_TO, dx_TI, values_N));
   with_float_type("sparse_backward_input", dx_TI.dtype(), [&]<typename T>() {
+    if constexpr (!std::is_same_v<T, double>)
+      if (csr_) return csr_->backward_input(dx_TI.as<T>(), dy_TO.as<T>(), values_N.as<float>(), dx_TI.dim(0));
     plain_backward_input(dx_TI.as<T>(), dy_TO.as<T>(), values_N.as<Wide<T>>(), *pattern_, dx_TI.dim(0));
   });
 }
@@ -57,6 +59,8 @@ void SparseProduct::backward_weight(Tensor dvalues_N, const Tensor& dy_TO, const
   expect_product("sparse_backward_weight", stream, *pattern_, dy_TO, x_TI, dvalues_N);
   const OpTimer timer(stream, "sparse_backward_weight", sparse_work(*pattern_, dy_TO, x_TI, dvalues_N));
   with_float_type("sparse_backward_weight", x_TI.dtype(), [&]<typename T>() {
+    if constexpr (!std::is_same_v<T, double>)
+      if (csr_) return csr_->backward_weight(dvalues_N.as<float>(), dy_TO.as<T>(), x_TI.as<T>(), x_TI.dim(0));
     plain_backward_weight(dvalues_N.as<Wide<T>>(), dy_TO.as<T>(), x_TI.as<T>(), *pattern_, x_TI.dim(0));
   });
 }

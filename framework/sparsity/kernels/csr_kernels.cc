@@ -1,6 +1,7 @@
 // Compiled once per instruction set (vector.h).
 #include "framework/sparsity/kernels/csr_kernels.h"
 
+#include "framework/sparsity/kernels/csr_gradient.h"
 #include "framework/sparsity/kernels/token_tile.h"
 
 namespace fern::FERN_SIMD_NAMESPACE {
@@ -56,9 +57,17 @@ void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t fir
     product_of_tile<kTileTokens>(y, x, w, first, last, room);
 }
 
+template <typename T>
+void read_gradient_tile(float* tile, TokenRows<const T> x, int64_t features) {
+  read_tile<kGradientTokens>(tile, x.data, x.stride, x.tokens, features);
+}
+
+template <typename T>
+constexpr CsrKernels<T> kKernels = {product<T>, kGradientTokens, read_gradient_tile<T>, add_gradient_of_tile};
+
 }  // namespace
 
-extern const CsrKernels<float> kCsrF32 = {product<float>};
-extern const CsrKernels<BF16> kCsrBF16 = {product<BF16>};
+extern const CsrKernels<float> kCsrF32 = kKernels<float>;
+extern const CsrKernels<BF16> kCsrBF16 = kKernels<BF16>;
 
 }  // namespace fern::FERN_SIMD_NAMESPACE

@@ -33,6 +33,14 @@ struct CsrKernels {
   // csr_product_room(inputs) floats, 64-byte aligned.
   void (*product)(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
                   float* room);
+
+  // The gradient reads both activations as tiles of gradient_tokens tokens, f32 [feature][token].
+  int64_t gradient_tokens;
+  // tile = x turned over, `features` of them; tokens that do not exist become zero.
+  void (*read_gradient_tile)(float* tile, TokenRows<const T> x, int64_t features);
+  // dvalues += dY^T X for the weights of outputs [first, last).
+  void (*add_gradient)(float* dvalues, const float* dy, const float* x, const CsrRuns& w, int64_t first,
+                       int64_t last);
 };
 
 // Tokens of one call.

@@ -59,24 +59,55 @@ void store_some(T* to, Floats vector, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = values[i];
 }
 
+// Swaps the second of each pair of `width` lanes of `a` with the first of that of `b`.
+template <int width>
+inline void swap_quarters(Floats& a, Floats& b) {
+  Ints upper = {}, lower = {};
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kLanes; ++lane) {
+    upper[lane] = (lane & width) != 0 ? kLanes + lane - width : lane;
+    lower[lane] = (lane & width) != 0 ? kLanes + lane : lane + width;
+  }
+  const Floats from_a = a, from_b = b;
+  a = __builtin_shuffle(from_a, from_b, upper);
+  b = __builtin_shuffle(from_a, from_b, lower);
+}
+
 // Transposes a square of kLanes vectors in log2(kLanes) rounds that swap the off-diagonal quarters of ever
 // larger squares (Eklundh 1972).
+template <int width = 1>
 inline void transpose(Floats (&row)[kLanes]) {
-#pragma GCC unroll 4
-  for (int width = 1; width < kLanes; width *= 2) {
-    Ints upper = {}, lower = {};
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i)
+    if ((i & width) == 0) swap_quarters<width>(row[i], row[i + width]);
+  if constexpr (2 * width < kLanes) transpose<2 * width>(row);
+}
+
+// The sums of the lanes of each of kCount vectors, in the first lanes of the result. REQUIRES: kCount is a
+// power of two, at most kLanes; the vectors are used up.
+template <int kCount, int width = kLanes / 2>
+inline Floats lane_sums(Floats* vectors) {
+  if constexpr (width == 0) {
+    return vectors[0];
+  } else if constexpr (kCount > 1) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount / 2; ++i) {
+      swap_quarters<width>(vectors[i], vectors[i + kCount / 2]);
+      vectors[i] += vectors[i + kCount / 2];
+    }
+    return lane_sums<kCount / 2, width / 2>(vectors);
+  } else {
+    // Sums of 2 * width neighbouring lanes each: the upper half is added, and the lanes between are closed
+    // up.
+    Ints upper = {}, kept = {};
 #pragma GCC unroll 16
     for (int lane = 0; lane < kLanes; ++lane) {
-      upper[lane] = (lane & width) != 0 ? kLanes + lane - width : lane;
-      lower[lane] = (lane & width) != 0 ? kLanes + lane : lane + width;
+      upper[lane] = lane ^ width;
+      kept[lane] = (lane / width * 2 * width + lane % width) % kLanes;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if ((i & width) != 0) continue;
-      const Floats a = row[i], b = row[i + width];
-      row[i] = __builtin_shuffle(a, b, upper);
-      row[i + width] = __builtin_shuffle(a, b, lower);
-    }
+    vectors[0] += __builtin_shuffle(vectors[0], upper);
+    vectors[0] = __builtin_shuffle(vectors[0], kept);
+    return lane_sums<1, width / 2>(vectors);
   }
 }
 
