@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "framework/core/tensor.h"
+#include "framework/sparsity/block_product.h"
 #include "framework/sparsity/csr_product.h"
 #include "framework/sparsity/pattern.h"
 
@@ -31,7 +32,8 @@ class SparseProduct {
 
  private:
   const Pattern* pattern_;
-  std::optional<CsrProduct> csr_;  // where it handles the pattern
+  std::optional<CsrProduct> csr_;  // where they handle the pattern
+  std::optional<BlockProduct> block_;
 };
 
 }  // namespace fern

@@ -1,0 +1,142 @@
+#include "framework/sparsity/block_product.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "framework/ops/scratch.h"
+
+namespace fern {
+
+namespace {
+
+int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
+
+// One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
+template <typename T>
+void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, int64_t tokens) {
+  const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
+  const int64_t tiles = ceiling(tokens, kBlockTokens), groups = ceiling(w.outputs, kBlockOutputs);
+  if (groups == 0) return;
+  const int64_t parts = std::min(ceiling(omp_get_max_threads(), std::max<int64_t>(tiles, 1)), groups);
+  const int64_t part = ceiling(groups, parts) * kBlockOutputs;
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t task = 0; task < tiles * parts; ++task) {
+    const int64_t token = task / parts * kBlockTokens, first = std::min(task % parts * part, w.outputs);
+    const int64_t count = std::min(tokens - token, kBlockTokens);
+    kernels.product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * w.inputs, w.inputs, count},
+                    w, first, std::min(first + part, w.outputs),
+                    thread_scratch<float>(block_product_room(w.inputs)));
+  }
+}
+
+// Tokens of one step of dW: few enough that the inputs' strips stay in the second cache, and enough that a
+// block pays for fetching its gradient.
+int64_t step_tokens(int64_t inputs) {
+  constexpr int64_t kStripFloats = 128 * 1024;
+  return std::clamp<int64_t>(kStripFloats / inputs / 64 * 64, 64, 256);
+}
+
+}  // namespace
+
+bool BlockProduct::handles(const Pattern& pattern) {
+  const BlockShape block = pattern.block();
+  return block.rows % kBlockStep == 0 && block.columns % kBlockStep == 0 &&
+         pattern.block_rows() <= std::numeric_limits<uint16_t>::max() + 1 &&
+         pattern.blocks() <= std::numeric_limits<uint32_t>::max();
+}
+
+BlockProduct::BlockProduct(const Pattern& pattern)
+    : pattern_(&pattern),
+      column_begin_(static_cast<size_t>(pattern.block_columns()) + 1),
+      rows_(static_cast<size_t>(pattern.blocks())),
+      blocks_(static_cast<size_t>(pattern.blocks())) {
+  for (const uint16_t column : pattern.column_index()) ++column_begin_[size_t{column} + 1];
+  for (size_t c = 1; c < column_begin_.size(); ++c) column_begin_[c] += column_begin_[c - 1];
+  std::vector<int64_t> next(column_begin_.begin(), column_begin_.end() - 1);
+  uint32_t block = 0;
+  for (int64_t row = 0; row < pattern.block_rows(); ++row)
+    for (const uint16_t column : pattern.row(row)) {
+      const auto at = static_cast<size_t>(next[column]++);
+      rows_[at] = static_cast<uint16_t>(row);
+      blocks_[at] = block++;
+    }
+}
+
+BlockRuns BlockProduct::runs_of_rows(const float* values_N) const {
+  return {.outputs = pattern_->rows(),
+          .inputs = pattern_->columns(),
+          .block_outputs = pattern_->block().rows,
+          .block_inputs = pattern_->block().columns,
+          .run_begin = pattern_->row_begin().data(),
+          .input = pattern_->column_index().data(),
+          .block = nullptr,
+          .output_step = pattern_->block().columns,
+          .input_step = 1,
+          .values = values_N};
+}
+
+BlockRuns BlockProduct::runs_of_columns(const float* values_N) const {
+  return {.outputs = pattern_->columns(),
+          .inputs = pattern_->rows(),
+          .block_outputs = pattern_->block().columns,
+          .block_inputs = pattern_->block().rows,
+          .run_begin = column_begin_.data(),
+          .input = rows_.data(),
+          .block = blocks_.data(),
+          .output_step = 1,
+          .input_step = pattern_->block().columns,
+          .values = values_N};
+}
+
+template <typename T>
+void BlockProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const {
+  run_product(y_TO, x_TI, runs_of_rows(values_N), tokens);
+}
+
+template <typename T>
+void BlockProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const {
+  run_product(dx_TI, dy_TO, runs_of_columns(values_N), tokens);
+}
+
+// Threads share the strips of x of one step, and each makes those of dy that it needs.
+template <typename T>
+void BlockProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
+  constexpr int64_t kPanel = 64;  // outputs of one task
+  const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
+  const int64_t outputs = pattern_->rows(), inputs = pattern_->columns(), step = step_tokens(inputs);
+  const BlockRuns runs = runs_of_rows(nullptr);
+  float* x_strips = thread_scratch<float>((inputs + kPanel * omp_get_max_threads()) * step);
+#pragma omp parallel
+  for (int64_t token = 0; token < tokens; token += step) {
+    const int64_t count = std::min(step, tokens - token),
+                  capacity = ceiling(count, kStripTokens) * kStripTokens;
+    const TokenRows<const T> x = {x_TI + token * inputs, inputs, count};
+    float* dy_strips = x_strips + (inputs + kPanel * omp_get_thread_num()) * step;
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < capacity; t += kStripTokens)
+      kernels.fill_strips(x_strips, x, inputs, t, t + kStripTokens, capacity);
+#pragma omp for schedule(dynamic)
+    for (int64_t output = 0; output < outputs; output += kPanel) {
+      const int64_t end = std::min(output + kPanel, outputs);
+      kernels.fill_strips(dy_strips, {dy_TO + token * outputs + output, outputs, count}, end - output, 0,
+                          capacity, capacity);
+      kernels.add_gradient(dvalues_N, dy_strips, x_strips, runs, output, end, capacity);
+    }
+  }
+}
+
+size_t BlockProduct::index_bytes() const {
+  return column_begin_.size() * sizeof(column_begin_[0]) + rows_.size() * sizeof(rows_[0]) +
+         blocks_.size() * sizeof(blocks_[0]);
+}
+
+template void BlockProduct::forward(float*, const float*, const float*, int64_t) const;
+template void BlockProduct::forward(BF16*, const BF16*, const float*, int64_t) const;
+template void BlockProduct::backward_input(float*, const float*, const float*, int64_t) const;
+template void BlockProduct::backward_input(BF16*, const BF16*, const float*, int64_t) const;
+template void BlockProduct::backward_weight(float*, const float*, const float*, int64_t) const;
+template void BlockProduct::backward_weight(float*, const BF16*, const BF16*, int64_t) const;
+
+}  // namespace fern
