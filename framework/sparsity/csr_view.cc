@@ -36,7 +36,7 @@ CsrView::CsrView(const Pattern& pattern) : pattern_(&pattern) {
   run_begin_.push_back(static_cast<uint32_t>(pattern.nonzeros()));
 }
 
-CsrRuns CsrView::runs(const float* values_N) const {
+CsrRuns CsrView::runs() const {
   const auto bands = static_cast<int64_t>(origin_.size());
   return {.outputs = pattern_->rows(),
           .inputs = pattern_->columns(),
@@ -46,7 +46,7 @@ CsrRuns CsrView::runs(const float* values_N) const {
           .output_step = bands,
           .band_step = 1,
           .index = pattern_->column_index().data(),
-          .values = values_N};
+          .values = nullptr};
 }
 
 size_t CsrView::bytes() const { return bytes_of(origin_) + bytes_of(run_begin_); }
@@ -94,7 +94,7 @@ void TransposedCsrView::sort_band(const Pattern& pattern, size_t band) {
     }
 }
 
-CsrRuns TransposedCsrView::runs(const float* arranged_N) const {
+CsrRuns TransposedCsrView::runs() const {
   return {.outputs = outputs_,
           .inputs = inputs_,
           .bands = static_cast<int64_t>(origin_.size()) - 1,
@@ -103,20 +103,24 @@ CsrRuns TransposedCsrView::runs(const float* arranged_N) const {
           .output_step = 1,
           .band_step = outputs_,
           .index = row_.data(),
-          .values = arranged_N};
+          .values = nullptr};
 }
 
-void TransposedCsrView::arrange(float* arranged_N, const float* values_N) const {
+template <typename T>
+void TransposedCsrView::arrange(T* arranged_N, const float* values_N) const {
 #pragma omp parallel for schedule(static)
   for (size_t band = 0; band < origin_.size() - 1; ++band) {
     const size_t begin = run_begin_[band * static_cast<size_t>(outputs_)],
                  end = run_begin_[(band + 1) * static_cast<size_t>(outputs_)];
-    for (size_t i = begin; i < end; ++i) arranged_N[i] = values_N[begin + source_[i]];
+    for (size_t i = begin; i < end; ++i) arranged_N[i] = narrow<T>(values_N[begin + source_[i]]);
   }
 }
 
 size_t TransposedCsrView::bytes() const {
   return bytes_of(origin_) + bytes_of(run_begin_) + bytes_of(row_) + bytes_of(source_);
 }
+
+template void TransposedCsrView::arrange(float*, const float*) const;
+template void TransposedCsrView::arrange(BF16*, const float*) const;
 
 }  // namespace fern

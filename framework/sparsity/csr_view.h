@@ -16,7 +16,7 @@ class CsrView {
  public:
   // The pattern is borrowed. REQUIRES: blocks of 1 x 1, at most 2^32 - 1 weights.
   explicit CsrView(const Pattern& pattern);
-  CsrRuns runs(const float* values_N) const;
+  CsrRuns runs() const;  // all but the values
   size_t bytes() const;
 
  private:
@@ -30,10 +30,10 @@ class CsrView {
 class TransposedCsrView {
  public:
   explicit TransposedCsrView(const Pattern& pattern);  // as above
-  // `arranged_N` as arrange() leaves it.
-  CsrRuns runs(const float* arranged_N) const;
-  // The pattern's values in the order of this view.
-  void arrange(float* arranged_N, const float* values_N) const;
+  CsrRuns runs() const;
+  // The pattern's values in the order of this view; T is float, or BF16 to round them.
+  template <typename T>
+  void arrange(T* arranged_N, const float* values_N) const;
   size_t bytes() const;
 
  private:

@@ -3,6 +3,9 @@
 
 #include "framework/sparsity/kernels/csr_gradient.h"
 #include "framework/sparsity/kernels/token_tile.h"
+#if defined(__AVX512BF16__)
+#include "framework/sparsity/kernels/csr_half.h"
+#endif
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
@@ -35,22 +38,22 @@ template <int64_t kTokens, int kVectors>
 
 template <int64_t kTokens, typename T>
 void product_of_tile(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
-                     float* room) {
+                     const CsrRoom& room) {
   constexpr int kVectors = kTokens / kLanes < kMostVectors ? kTokens / kLanes : kMostVectors;
-  float *x_tile = room, *sum = room + w.inputs * kTokens;
-  read_tile<kTokens>(x_tile, x.data, x.stride, x.tokens, w.inputs);
+  auto *tile = static_cast<float*>(room.tile), *sums = static_cast<float*>(room.sums);
+  read_tile<kTokens>(tile, x.data, x.stride, x.tokens, w.inputs);
   for (int64_t group = first; group < last; group += kCsrOutputs) {
     const int64_t end = group + kCsrOutputs < last ? group + kCsrOutputs : last;
     for (int64_t band = 0; band < w.bands; ++band)
       for (int64_t token = 0; token < kTokens; token += kVectors * kLanes)
-        add_band<kTokens, kVectors>(sum + token, x_tile + token, w, band, group, end);
-    write_tile<kTokens>(y.data + group, y.stride, sum, y.tokens, end - group);
+        add_band<kTokens, kVectors>(sums + token, tile + token, w, band, group, end);
+    write_tile<kTokens>(y.data + group, y.stride, sums, y.tokens, end - group);
   }
 }
 
 template <typename T>
 void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
-             float* room) {
+             const CsrRoom& room) {
   if (x.tokens <= kFewTokens)
     product_of_tile<kFewTokens>(y, x, w, first, last, room);
   else
@@ -58,16 +61,32 @@ void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t fir
 }
 
 template <typename T>
-void read_gradient_tile(float* tile, TokenRows<const T> x, int64_t features) {
-  read_tile<kGradientTokens>(tile, x.data, x.stride, x.tokens, features);
+void read_gradient_tile(void* tile, TokenRows<const T> x, int64_t features) {
+  read_tile<WideGradient::kTokens>(static_cast<float*>(tile), x.data, x.stride, x.tokens, features);
 }
 
 template <typename T>
-constexpr CsrKernels<T> kKernels = {product<T>, kGradientTokens, read_gradient_tile<T>, add_gradient_of_tile};
+constexpr CsrKernels<T> kWideKernels = {.reads_rounded = false,
+                                        .product_tokens = kTileTokens,
+                                        .product = product<T>,
+                                        .gradient_tokens = WideGradient::kTokens,
+                                        .gradient_bytes = WideGradient::kTokens * 4,
+                                        .read_gradient_tile = read_gradient_tile<T>,
+                                        .add_gradient = add_gradient_of_tile<WideGradient>};
 
 }  // namespace
 
-extern const CsrKernels<float> kCsrF32 = kKernels<float>;
-extern const CsrKernels<BF16> kCsrBF16 = kKernels<BF16>;
+extern const CsrKernels<float> kCsrF32 = kWideKernels<float>;
+#if defined(__AVX512BF16__)
+extern const CsrKernels<BF16> kCsrBF16 = {.reads_rounded = true,
+                                          .product_tokens = kHalfTokens,
+                                          .product = half_product,
+                                          .gradient_tokens = HalfGradient::kTokens,
+                                          .gradient_bytes = HalfGradient::kTokens * 2,
+                                          .read_gradient_tile = read_half_gradient_tile,
+                                          .add_gradient = add_gradient_of_tile<HalfGradient>};
+#else
+extern const CsrKernels<BF16> kCsrBF16 = kWideKernels<BF16>;
+#endif
 
 }  // namespace fern::FERN_SIMD_NAMESPACE

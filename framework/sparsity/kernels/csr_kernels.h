@@ -18,6 +18,7 @@ struct CsrRuns {
   int64_t output_step, band_step;
   const uint16_t* index;
   const float* values;
+  const BF16* rounded = nullptr;  // in place of values for kernels that read bf16
 };
 
 // Activations of `tokens` tokens, `stride` values from one to the next.
@@ -27,29 +28,36 @@ struct TokenRows {
   int64_t stride, tokens;
 };
 
+// What a product works in: csr_tile_bytes() and kCsrSumBytes, 64-byte aligned.
+struct CsrRoom {
+  void *tile, *sums;
+};
+
 template <typename T>
 struct CsrKernels {
-  // Outputs [first, last) of y = x W^T. REQUIRES: at most tile_tokens tokens; room for
-  // csr_product_room(inputs) floats, 64-byte aligned.
+  bool reads_rounded;      // weights: `rounded`, not `values`
+  int64_t product_tokens;  // of one call
+  // Outputs [first, last) of y = x W^T. REQUIRES: at most product_tokens tokens.
   void (*product)(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
-                  float* room);
+                  const CsrRoom& room);
 
-  // The gradient reads both activations as tiles of gradient_tokens tokens, f32 [feature][token].
-  int64_t gradient_tokens;
-  // tile = x turned over, `features` of them; tokens that do not exist become zero.
-  void (*read_gradient_tile)(float* tile, TokenRows<const T> x, int64_t features);
+  // The gradient reads both activations as tiles of gradient_tokens tokens, each feature of them
+  // gradient_bytes long and after the other.
+  int64_t gradient_tokens, gradient_bytes;
+  // tile = x turned over, `features` of them; tokens that do not exist become zero. Features are written in
+  // full kCsrFeatures: REQUIRES room for those.
+  void (*read_gradient_tile)(void* tile, TokenRows<const T> x, int64_t features);
   // dvalues += dY^T X for the weights of outputs [first, last).
-  void (*add_gradient)(float* dvalues, const float* dy, const float* x, const CsrRuns& w, int64_t first,
+  void (*add_gradient)(float* dvalues, const void* dy, const void* x, const CsrRuns& w, int64_t first,
                        int64_t last);
 };
 
-// Tokens of one call.
-inline constexpr int64_t kCsrTokens = 64;
+inline constexpr int64_t kCsrFeatures = 32;
 
-// Outputs that are summed at once: with their tile of tokens they stay in the second cache.
+// Outputs that a product sums at once for 64 tokens (fewer for more): they stay in the second cache.
 inline constexpr int64_t kCsrOutputs = 512;
-
-constexpr int64_t csr_product_room(int64_t inputs) { return kCsrTokens * (inputs + kCsrOutputs); }
+inline constexpr int64_t kCsrSumBytes = 64 * kCsrOutputs * 4;
+constexpr int64_t csr_tile_bytes(int64_t inputs) { return 64 * (inputs + kCsrFeatures) * 4; }
 
 template <typename T>
 const CsrKernels<T>& csr_kernels(SimdLevel level);

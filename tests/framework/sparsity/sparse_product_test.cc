@@ -154,7 +154,7 @@ void expect_independent_of_threads() {
   }
 }
 
-TEST(SparseProduct, BitsDoNotDependOnThreads) { expect_independent_of_threads<float>(); }
+TEST(SparseProduct, F32BitsDoNotDependOnThreads) { expect_independent_of_threads<float>(); }
 
 TEST(SparseProduct, RefusesWrongShapes) {
   Operands<float> s({4, 8, 6, {}, 0.5});
