@@ -1,7 +1,7 @@
 // Sparse products against dense ones in f64 with the weights that do not exist set to zero.
 #include "framework/sparsity/sparse_product.h"
 
-#include <optional>
+#include <iterator>
 
 #include "framework/core/profile.h"
 #include "framework/ops/linear.h"
@@ -133,15 +133,16 @@ template <typename T>
 void expect_independent_of_threads() {
   for (const BlockShape block : {BlockShape{}, {4, 4}, {16, 16}}) {
     const Case c{333, 192, 320, block, 0.2};
-    expect_bits_independent_of_threads<T>([&] {
+    expect_bits_independent_of_threads<Wide<T>>([&] {
       Operands<T> s(c);
       Values<T> y({c.tokens, c.outputs}), dx({c.tokens, c.inputs});
       Stream stream;
       const SparseProduct product(s.pattern);
       product.forward(y.tensor(), s.x.tensor(), s.values.tensor(), stream);
       product.backward_input(dx.tensor(), s.dy.tensor(), s.values.tensor(), stream);
-      std::vector<T> all = y.data();
-      all.insert(all.end(), dx.data().begin(), dx.data().end());
+      std::vector<Wide<T>> all;
+      for (const std::vector<T>& values : {y.data(), dx.data()})
+        std::transform(values.begin(), values.end(), std::back_inserter(all), [](T v) { return widen(v); });
       return all;
     });
     expect_bits_independent_of_threads<Wide<T>>([&] {
@@ -155,6 +156,8 @@ void expect_independent_of_threads() {
 }
 
 TEST(SparseProduct, F32BitsDoNotDependOnThreads) { expect_independent_of_threads<float>(); }
+
+TEST(SparseProduct, BF16BitsDoNotDependOnThreads) { expect_independent_of_threads<BF16>(); }
 
 TEST(SparseProduct, RefusesWrongShapes) {
   Operands<float> s({4, 8, 6, {}, 0.5});
