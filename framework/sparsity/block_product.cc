@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "framework/ops/scratch.h"
 
@@ -13,27 +14,62 @@ namespace {
 
 int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
+// Below this, arranging the weights would cost more than it saves.
+constexpr int64_t kFewTokens = 16;
+
 // One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
-template <typename T>
-void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, int64_t tokens) {
-  const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
+// `room` is for all threads.
+template <typename T, typename Product>
+void run_product(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens,
+                 const Product& product, float* room) {
   const int64_t tiles = ceiling(tokens, kBlockTokens), groups = ceiling(w.outputs, kBlockOutputs);
-  if (groups == 0) return;
-  const int64_t parts = std::min(ceiling(omp_get_max_threads(), std::max<int64_t>(tiles, 1)), groups);
+  if (tiles * groups == 0) return;
+  const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), groups);
   const int64_t part = ceiling(groups, parts) * kBlockOutputs;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
     const int64_t token = task / parts * kBlockTokens, first = std::min(task % parts * part, w.outputs);
     const int64_t count = std::min(tokens - token, kBlockTokens);
-    kernels.product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * w.inputs, w.inputs, count},
-                    w, first, std::min(first + part, w.outputs),
-                    thread_scratch<float>(block_product_room(w.inputs)));
+    product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * x_stride, x_stride, count}, w,
+            first, std::min(first + part, w.outputs),
+            room + omp_get_thread_num() * block_product_room(w.inputs));
   }
 }
 
-// Tokens of one step of dW: few enough that the inputs' strips stay in the second cache, and enough that a
-// block pays for fetching its gradient.
-int64_t step_tokens(int64_t inputs) {
+int64_t product_room(int64_t inputs) { return omp_get_max_threads() * block_product_room(inputs); }
+
+// Weights rounded to bf16, pairs of inputs together.
+BlockRuns packed(float* pairs, const BlockRuns& w, int64_t blocks) {
+  constexpr int64_t kChunk = 256;
+  const BlockPairKernels& kernels = block_pair_kernels(simd_level());
+#pragma omp parallel for schedule(static)
+  for (int64_t block = 0; block < blocks; block += kChunk)
+    kernels.pack(pairs, w, block, std::min(block + kChunk, blocks));
+  BlockRuns runs = w;
+  runs.inputs /= 2, runs.block_inputs /= 2;
+  runs.group_step = kBlockStep * runs.block_inputs, runs.output_step = 1, runs.input_step = kBlockStep;
+  runs.words = pairs;
+  return runs;
+}
+
+template <typename T>
+void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, int64_t blocks, int64_t tokens) {
+  const SimdLevel level = simd_level();
+  if constexpr (std::is_same_v<T, BF16>) {
+    if (tokens > kFewTokens) {
+      const int64_t room = product_room(w.inputs / 2), pairs = blocks * w.block_outputs * w.block_inputs / 2;
+      float* memory = thread_scratch<float>(room + pairs);
+      return run_product(y_TO, x_TI, w.inputs, packed(memory + room, w, blocks), tokens,
+                         block_pair_kernels(level).product, memory);
+    }
+  }
+  run_product(y_TO, x_TI, w.inputs, w, tokens, block_kernels<T>(level).product,
+              thread_scratch<float>(product_room(w.inputs)));
+}
+
+// Words of tokens of one step of dW: few enough that the inputs' strips stay in the second cache, and enough
+// that a block pays for fetching its gradient.
+int64_t step_words(int64_t inputs) {
   constexpr int64_t kStripFloats = 128 * 1024;
   return std::clamp<int64_t>(kStripFloats / inputs / 64 * 64, 64, 256);
 }
@@ -72,9 +108,10 @@ BlockRuns BlockProduct::runs_of_rows(const float* values_N) const {
           .run_begin = pattern_->row_begin().data(),
           .input = pattern_->column_index().data(),
           .block = nullptr,
+          .group_step = kBlockStep * pattern_->block().columns,
           .output_step = pattern_->block().columns,
           .input_step = 1,
-          .values = values_N};
+          .words = values_N};
 }
 
 BlockRuns BlockProduct::runs_of_columns(const float* values_N) const {
@@ -85,38 +122,40 @@ BlockRuns BlockProduct::runs_of_columns(const float* values_N) const {
           .run_begin = column_begin_.data(),
           .input = rows_.data(),
           .block = blocks_.data(),
+          .group_step = kBlockStep,
           .output_step = 1,
           .input_step = pattern_->block().columns,
-          .values = values_N};
+          .words = values_N};
 }
 
 template <typename T>
 void BlockProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const {
-  run_product(y_TO, x_TI, runs_of_rows(values_N), tokens);
+  run_product(y_TO, x_TI, runs_of_rows(values_N), pattern_->blocks(), tokens);
 }
 
 template <typename T>
 void BlockProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const {
-  run_product(dx_TI, dy_TO, runs_of_columns(values_N), tokens);
+  run_product(dx_TI, dy_TO, runs_of_columns(values_N), pattern_->blocks(), tokens);
 }
 
 // Threads share the strips of x of one step, and each makes those of dy that it needs.
 template <typename T>
 void BlockProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
   constexpr int64_t kPanel = 64;  // outputs of one task
+  constexpr int64_t kPerWord = sizeof(float) / sizeof(T);
   const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
-  const int64_t outputs = pattern_->rows(), inputs = pattern_->columns(), step = step_tokens(inputs);
+  const int64_t outputs = pattern_->rows(), inputs = pattern_->columns(), words = step_words(inputs);
   const BlockRuns runs = runs_of_rows(nullptr);
-  float* x_strips = thread_scratch<float>((inputs + kPanel * omp_get_max_threads()) * step);
+  float* x_strips = thread_scratch<float>((inputs + kPanel * omp_get_max_threads()) * words);
 #pragma omp parallel
-  for (int64_t token = 0; token < tokens; token += step) {
-    const int64_t count = std::min(step, tokens - token),
-                  capacity = ceiling(count, kStripTokens) * kStripTokens;
+  for (int64_t token = 0; token < tokens; token += words * kPerWord) {
+    const int64_t count = std::min(words * kPerWord, tokens - token);
+    const int64_t capacity = ceiling(count, kPerWord * kStripStep) * kStripStep;
     const TokenRows<const T> x = {x_TI + token * inputs, inputs, count};
-    float* dy_strips = x_strips + (inputs + kPanel * omp_get_thread_num()) * step;
+    float* dy_strips = x_strips + (inputs + kPanel * omp_get_thread_num()) * words;
 #pragma omp for schedule(static)
-    for (int64_t t = 0; t < capacity; t += kStripTokens)
-      kernels.fill_strips(x_strips, x, inputs, t, t + kStripTokens, capacity);
+    for (int64_t word = 0; word < capacity; word += kStripStep)
+      kernels.fill_strips(x_strips, x, inputs, word, word + kStripStep, capacity);
 #pragma omp for schedule(dynamic)
     for (int64_t output = 0; output < outputs; output += kPanel) {
       const int64_t end = std::min(output + kPanel, outputs);
