@@ -4,17 +4,26 @@
 
 namespace fern {
 
-#define FERN_DECLARE_BLOCK_KERNELS(level)     \
-  namespace level {                           \
-  extern const BlockKernels<float> kBlockF32; \
-  extern const BlockKernels<BF16> kBlockBF16; \
-  extern const BlockPairKernels kBlockPairs;  \
-  }
-FERN_DECLARE_BLOCK_KERNELS(portable)
-FERN_DECLARE_BLOCK_KERNELS(avx2)
-FERN_DECLARE_BLOCK_KERNELS(avx512)
-FERN_DECLARE_BLOCK_KERNELS(avx512_bf16)
-#undef FERN_DECLARE_BLOCK_KERNELS
+namespace portable {
+extern const BlockKernels<float> kBlockF32;
+extern const BlockKernels<BF16> kBlockBF16;
+extern const BlockPairKernels kBlockPairs;
+}  // namespace portable
+namespace avx2 {
+extern const BlockKernels<float> kBlockF32;
+extern const BlockKernels<BF16> kBlockBF16;
+extern const BlockPairKernels kBlockPairs;
+}  // namespace avx2
+namespace avx512 {
+extern const BlockKernels<float> kBlockF32;
+extern const BlockKernels<BF16> kBlockBF16;
+extern const BlockPairKernels kBlockPairs;
+}  // namespace avx512
+namespace avx512_bf16 {
+extern const BlockKernels<float> kBlockF32;
+extern const BlockKernels<BF16> kBlockBF16;
+extern const BlockPairKernels kBlockPairs;
+}  // namespace avx512_bf16
 
 namespace {
 
