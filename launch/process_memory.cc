@@ -13,6 +13,9 @@ namespace {
 
 // Scratch for a product does not grow beyond that of a product of this many rows, columns and depth.
 constexpr int64_t kBlock = 512;
+// From this size on, what is freed goes back to the system at once. The library takes and frees aligned room
+// of megabytes in every product, and the heap would grow by the holes between such rooms, step after step.
+constexpr int kLarge_bytes = 2 << 20;
 // Micro-batches after which the allocator has found a place for all that is taken and freed in them.
 constexpr int kRounds = 12;
 
@@ -38,6 +41,7 @@ Recipe cut(const Recipe& recipe, const ModelConfig& small) {
 }  // namespace
 
 size_t working_process_bytes(const ModelConfig& model, const Recipe& recipe) {
+  mallopt(M_MMAP_THRESHOLD, kLarge_bytes);
   malloc_trim(0);
   const ModelConfig small = cut(model);
   const Recipe work = cut(recipe, small);

@@ -11,7 +11,8 @@ namespace fern {
 
 // Resident set of this process once its libraries are at work: a small model with the recipe's head size is
 // trained for some micro-batches on each thread in turn, because the matrix library and attention keep
-// scratch for each. Call it when data is open and the threads are set, before arenas are taken.
+// scratch for each. From then on large memory that is freed goes back to the system. Call it when data is
+// open and the threads are set, before arenas are taken.
 size_t working_process_bytes(const ModelConfig& model, const Recipe& recipe);
 
 // What MPI adds to each rank, for plans that are made without it: Open MPI 4.1 with its shared-memory
