@@ -35,14 +35,15 @@ std::vector<uint64_t> smallest_blocks(std::vector<uint64_t> worths, int64_t coun
                                       std::span<const int64_t> room) {
   std::vector<int64_t> left(room.begin(), room.end());
   std::vector<uint64_t> chosen;
-  // With one cell the order among the chosen does not matter, and they need not be sorted.
-  if (cells.whole())
-    std::nth_element(worths.begin(), worths.begin() + count, worths.end());
-  else
-    std::sort(worths.begin(), worths.end());
-  for (size_t i = 0; i < worths.size() && static_cast<int64_t>(chosen.size()) < count; ++i) {
-    const uint64_t position = position_of(worths[i]);
-    if (left[static_cast<size_t>(cells.of(position))]-- > 0) chosen.push_back(position);
+  // Sorts no more than is looked at: cells without room make the search go on past the first `count`.
+  for (auto begin = worths.begin(); begin != worths.end() && std::ssize(chosen) < count;) {
+    const auto end = begin + std::min<std::ptrdiff_t>(count - std::ssize(chosen), worths.end() - begin);
+    std::nth_element(begin, end, worths.end());
+    std::sort(begin, end);
+    for (; begin != end; ++begin) {
+      const uint64_t position = position_of(*begin);
+      if (left[static_cast<size_t>(cells.of(position))]-- > 0) chosen.push_back(position);
+    }
   }
   std::sort(chosen.begin(), chosen.end());
   return chosen;

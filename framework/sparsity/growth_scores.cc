@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <mutex>
 
 #include "framework/core/error.h"
@@ -121,12 +122,30 @@ void GrowthScores::offer_whole(const Pattern& existing, const float* gradient, i
   }
 }
 
+// A long cell is chosen from at once: one by one, each offer would move half of what is kept.
+void GrowthScores::offer_row_cell(const Pattern& existing, const float* scores, int64_t row) {
+  auto* worths = thread_scratch<uint64_t>(cells_.positions + static_cast<int64_t>(per_cell_));
+  uint64_t* end = worths;
+  scan_row(existing, scores, row, 0, [&](uint64_t worth) { *end++ = worth; });
+  const auto kept = std::span(worth_).subspan(static_cast<size_t>(row) * per_cell_, per_cell_);
+  end = std::copy_if(kept.begin(), kept.end(), end, [](uint64_t worth) { return worth != 0; });
+  uint64_t* last = worths + std::min(static_cast<std::ptrdiff_t>(per_cell_), end - worths);
+  std::nth_element(worths, last, end, std::greater<>());
+  std::sort(worths, last, std::greater<>());
+  std::copy(worths, last, kept.begin());
+}
+
 // Cells lie within rows, so threads do not meet.
 void GrowthScores::offer_cells(const Pattern& existing, const float* gradient, int64_t first, int64_t last) {
+  const bool rows = cells_.positions == weight_.block_columns();
 #pragma omp parallel for schedule(static)
-  for (int64_t r = first; r < last; ++r)
-    scan_row(existing, scores_of_row(gradient + (r - first) * weight_.block.rows * weight_.columns), r, 0,
-             [&](uint64_t worth) { offer_to_cell(worth); });
+  for (int64_t r = first; r < last; ++r) {
+    const float* scores = scores_of_row(gradient + (r - first) * weight_.block.rows * weight_.columns);
+    if (rows)
+      offer_row_cell(existing, scores, r);
+    else
+      scan_row(existing, scores, r, 0, [&](uint64_t worth) { offer_to_cell(worth); });
+  }
 }
 
 void GrowthScores::offer_rows(const Pattern& existing, const float* gradient, int64_t first_row,
@@ -165,8 +184,10 @@ std::vector<uint64_t> GrowthScores::state() const {
 }
 
 std::vector<Candidate> GrowthScores::candidates() const {
+  const std::vector<uint64_t> worths = state();
   std::vector<Candidate> candidates;
-  for (const uint64_t worth : state()) candidates.push_back(candidate_of(worth));
+  candidates.reserve(worths.size());
+  for (const uint64_t worth : worths) candidates.push_back(candidate_of(worth));
   return candidates;
 }
 

@@ -43,6 +43,7 @@ class GrowthScores {
   void scan_row(const Pattern& existing, const float* scores, int64_t block_row, uint64_t threshold,
                 const Offer& offer) const;
   void offer_whole(const Pattern& existing, const float* gradient, int64_t first, int64_t last);
+  void offer_row_cell(const Pattern& existing, const float* scores, int64_t row);
   void offer_cells(const Pattern& existing, const float* gradient, int64_t first, int64_t last);
   const float* scores_of_row(const float* gradient) const;
 
