@@ -14,6 +14,9 @@ namespace {
 
 int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
+// Outputs whose strips a thread makes at once for dW.
+constexpr int64_t kPanel = 64;
+
 // Below this, arranging the weights would cost more than it saves.
 constexpr int64_t kFewTokens = 16;
 
@@ -67,11 +70,38 @@ void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, int64_t blocks, int
               thread_scratch<float>(product_room(w.inputs)));
 }
 
-// Words of tokens of one step of dW: few enough that the inputs' strips stay in the second cache, and enough
-// that a block pays for fetching its gradient.
-int64_t step_words(int64_t inputs) {
-  constexpr int64_t kStripFloats = 128 * 1024;
-  return std::clamp<int64_t>(kStripFloats / inputs / 64 * 64, 64, 256);
+// How dW goes through the tokens. A step is few enough words of tokens that the inputs' strips stay in the
+// second cache, and enough that a block pays for fetching its gradient. Threads make the strips of a chunk of
+// steps together, and then meet no more until it is done.
+struct GradientSteps {
+  explicit GradientSteps(int64_t inputs, int64_t tokens, int64_t per_word) {
+    constexpr int64_t kStepFloats = 256 * 1024, kChunkFloats = 2048 * 1024;
+    words = std::clamp<int64_t>(kStepFloats / inputs / 64 * 64, 128, 256);
+    const int64_t fitting = std::max<int64_t>(kChunkFloats / (inputs * words), 1);
+    steps = std::min(fitting, ceiling(tokens, words * per_word));
+    chunk_tokens = steps * words * per_word;
+  }
+  int64_t words, steps, chunk_tokens;
+};
+
+// Thread `index` of `count` has the rows from the result to that of the next index: about as many blocks as
+// the others.
+int64_t first_row_of_thread(const Pattern& pattern, int64_t index, int64_t count) {
+  const auto begin = pattern.row_begin();
+  const int64_t before = pattern.blocks() * index / count;
+  return (std::lower_bound(begin.begin(), begin.end(), before) - begin.begin()) * pattern.block().rows;
+}
+
+// One step for outputs [first, last); `dy_strips` is for kPanel outputs.
+template <typename T>
+void add_step(float* dvalues_N, float* dy_strips, const float* x_strips, TokenRows<const T> dy, int64_t words,
+              const BlockRuns& runs, int64_t first, int64_t last) {
+  const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
+  for (int64_t output = first; output < last; output += kPanel) {
+    const int64_t end = std::min(output + kPanel, last);
+    kernels.fill_strips(dy_strips, {dy.data + output, dy.stride, dy.tokens}, end - output, 0, words, words);
+    kernels.add_gradient(dvalues_N, dy_strips, x_strips, runs, output, end, words);
+  }
 }
 
 }  // namespace
@@ -138,31 +168,37 @@ void BlockProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_
   run_product(dx_TI, dy_TO, runs_of_columns(values_N), pattern_->blocks(), tokens);
 }
 
-// Threads share the strips of x of one step, and each makes those of dy that it needs.
+// Threads share the strips of x, and each makes those of dy for its own rows.
 template <typename T>
 void BlockProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
-  constexpr int64_t kPanel = 64;  // outputs of one task
   constexpr int64_t kPerWord = sizeof(float) / sizeof(T);
   const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
-  const int64_t outputs = pattern_->rows(), inputs = pattern_->columns(), words = step_words(inputs);
+  const int64_t outputs = pattern_->rows(), inputs = pattern_->columns();
+  const GradientSteps plan(inputs, tokens, kPerWord);
+  const int64_t step = plan.words * inputs;
   const BlockRuns runs = runs_of_rows(nullptr);
-  float* x_strips = thread_scratch<float>((inputs + kPanel * omp_get_max_threads()) * words);
+  float* x_strips = thread_scratch<float>(plan.steps * step + kPanel * plan.words * omp_get_max_threads());
 #pragma omp parallel
-  for (int64_t token = 0; token < tokens; token += words * kPerWord) {
-    const int64_t count = std::min(words * kPerWord, tokens - token);
-    const int64_t capacity = ceiling(count, kPerWord * kStripStep) * kStripStep;
-    const TokenRows<const T> x = {x_TI + token * inputs, inputs, count};
-    float* dy_strips = x_strips + (inputs + kPanel * omp_get_thread_num()) * words;
+  for (int64_t token = 0; token < tokens; token += plan.chunk_tokens) {
+    const int64_t count = std::min(plan.chunk_tokens, tokens - token);
+    const int64_t lines = ceiling(count, kPerWord * kStripStep), of_step = plan.words / kStripStep;
+    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
 #pragma omp for schedule(static)
-    for (int64_t word = 0; word < capacity; word += kStripStep)
-      kernels.fill_strips(x_strips, x, inputs, word, word + kStripStep, capacity);
-#pragma omp for schedule(dynamic)
-    for (int64_t output = 0; output < outputs; output += kPanel) {
-      const int64_t end = std::min(output + kPanel, outputs);
-      kernels.fill_strips(dy_strips, {dy_TO + token * outputs + output, outputs, count}, end - output, 0,
-                          capacity, capacity);
-      kernels.add_gradient(dvalues_N, dy_strips, x_strips, runs, output, end, capacity);
+    for (int64_t line = 0; line < lines; ++line) {
+      const int64_t first = line / of_step * of_step, word = (line - first) * kStripStep;
+      const int64_t begin = token + first * kStripStep * kPerWord;
+      kernels.fill_strips(x_strips + line / of_step * step, {x_TI + begin * inputs, inputs, tokens - begin},
+                          inputs, word, word + kStripStep, std::min(of_step, lines - first) * kStripStep);
     }
+    for (int64_t first = 0; first < lines; first += of_step) {
+      const int64_t begin = token + first * kStripStep * kPerWord;
+      add_step<T>(dvalues_N, x_strips + plan.steps * step + thread * kPanel * plan.words,
+                  x_strips + first / of_step * step, {dy_TO + begin * outputs, outputs, tokens - begin},
+                  std::min(of_step, lines - first) * kStripStep, runs,
+                  first_row_of_thread(*pattern_, thread, threads),
+                  first_row_of_thread(*pattern_, thread + 1, threads));
+    }
+#pragma omp barrier
   }
 }
 

@@ -11,6 +11,9 @@ namespace fern::FERN_SIMD_NAMESPACE {
 // Half of the registers hold sums.
 inline constexpr int kMostSumVectors = kLanes == 16 ? 4 : 2;
 
+// Blocks that lie apart are asked for this long before their use.
+inline constexpr int64_t kAhead = 6;
+
 // sum[output][token] of kBlockStep outputs of one block, for kVectors vectors of tokens. x and sum are tiles
 // of kTokens, x of words of T. kBlock is the size of square blocks, or 0 for any.
 template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
@@ -23,7 +26,9 @@ template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
   const uint16_t* input = w.input;
   const uint32_t* block = w.block;
   Floats total[kBlockStep][kVectors] = {};
-  for (int64_t i = w.run_begin[run]; i < w.run_begin[run + 1]; ++i) {
+  const int64_t end = w.run_begin[run + 1];
+  for (int64_t i = w.run_begin[run]; i < end; ++i) {
+    if (block != nullptr && i + kAhead < end) __builtin_prefetch(words + block[i + kAhead] * elements);
     const float* from = x + input[i] * block_inputs * kTokens;
     const float* weight = words + (block != nullptr ? block[i] : i) * elements;
 #pragma GCC unroll 4
@@ -64,6 +69,8 @@ void product_of_tile(TokenRows<Y> y, TokenRows<const X> x, const BlockRuns& w, i
   read_tile<kTokens>(room, x.data, x.stride, x.tokens, w.inputs);
   if (w.block_outputs == kBlockStep && w.block_inputs == kBlockStep / kPerWord<T>)
     write_outputs<T, kTokens, kBlockStep>(y, room, w, first, last, sum);
+  else if (w.block_outputs == 16 && w.block_inputs == 16 / kPerWord<T>)
+    write_outputs<T, kTokens, 16>(y, room, w, first, last, sum);
   else
     write_outputs<T, kTokens, 0>(y, room, w, first, last, sum);
 }
