@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "framework/ops/scratch.h"
-#include "framework/sparsity/gradient_tiles.h"
 
 namespace fern {
 
@@ -35,6 +34,49 @@ void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens) {
 void round_values(BF16* rounded_N, const float* values_N, int64_t count) {
 #pragma omp parallel for simd schedule(static)
   for (int64_t i = 0; i < count; ++i) rounded_N[i] = narrow<BF16>(values_N[i]);
+}
+
+// How many parts of the outputs and of the bands there are; each pair is a task of one thread.
+struct GradientSplit {
+  int64_t outputs, bands;
+};
+
+// A task turns over its own part of both activations: the fewer features, the better.
+GradientSplit split_of(const CsrRuns& w, int64_t threads) {
+  GradientSplit best{threads, 1};
+  int64_t fewest = std::numeric_limits<int64_t>::max();
+  for (int64_t bands = std::min(threads, w.bands); bands > 0; --bands) {
+    const int64_t outputs = ceiling(threads, bands);
+    const int64_t features = ceiling(w.outputs, outputs) + ceiling(w.bands, bands) * w.band_inputs;
+    if (features < fewest) best = {outputs, bands}, fewest = features;
+  }
+  return best;
+}
+
+CsrRange part_of(int64_t count, int64_t part, int64_t parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+// dW += dY^T X for some outputs and bands, tile of tokens by tile; the tiles stay in the second cache.
+template <typename T>
+void add_gradient(float* dvalues_N, const T* dy_TO, const T* x_TI, const CsrRuns& w, CsrRange outputs,
+                  CsrRange bands, int64_t tokens) {
+  constexpr int64_t kOutputs = 256;
+  const CsrKernels<T>& kernels = csr_kernels<T>(simd_level());
+  const int64_t input = bands.first * w.band_inputs,
+                inputs = std::min(bands.last * w.band_inputs, w.inputs) - input;
+  auto* dy = thread_scratch<std::byte>((kOutputs + inputs + 2 * kCsrFeatures) * kernels.gradient_bytes);
+  std::byte* x = dy + (kOutputs + kCsrFeatures) * kernels.gradient_bytes;
+  for (int64_t token = 0; token < tokens; token += kernels.gradient_tokens) {
+    const int64_t count = std::min(tokens - token, kernels.gradient_tokens);
+    kernels.read_gradient_tile(x, {x_TI + token * w.inputs + input, w.inputs, count}, inputs);
+    for (int64_t first = outputs.first; first < outputs.last; first += kOutputs) {
+      const CsrRange block{first, std::min(first + kOutputs, outputs.last)};
+      kernels.read_gradient_tile(dy, {dy_TO + token * w.outputs + first, w.outputs, count},
+                                 block.last - first);
+      kernels.add_gradient(dvalues_N, dy, x, w, block, bands);
+    }
+  }
 }
 
 }  // namespace
@@ -75,13 +117,11 @@ void CsrProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N,
 template <typename T>
 void CsrProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
   const CsrRuns w = forward_.runs();
-  GradientTiles<T> tiles(w.outputs, w.inputs);
-#pragma omp parallel
-  for (int64_t token = 0; token < tokens; token += tiles.kTokens) {
-    const int64_t count = std::min(tokens - token, tiles.kTokens);
-    tiles.read(dy_TO + token * w.outputs, x_TI + token * w.inputs, count);
-    tiles.add(dvalues_N, w, count);
-  }
+  const GradientSplit split = split_of(w, omp_get_max_threads());
+#pragma omp parallel for schedule(static)
+  for (int64_t task = 0; task < split.outputs * split.bands; ++task)
+    add_gradient(dvalues_N, dy_TO, x_TI, w, part_of(w.outputs, task / split.bands, split.outputs),
+                 part_of(w.bands, task % split.bands, split.bands), tokens);
 }
 
 size_t CsrProduct::index_bytes() const { return forward_.bytes() + backward_.bytes(); }

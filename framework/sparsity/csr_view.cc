@@ -9,7 +9,7 @@ namespace {
 // Inputs of a band: few enough that their tile of tokens lies near the first cache, and enough that a run
 // pays for fetching its sum.
 int64_t band_inputs(const Pattern& pattern) {
-  constexpr double kRun = 18;
+  constexpr double kRun = 24;
   const double inputs = kRun / std::max(pattern.density(), 1e-6);
   return std::clamp<int64_t>(static_cast<int64_t>(std::min(inputs, 1e6)) / 16 * 16, 64, 256);
 }
@@ -21,11 +21,10 @@ size_t bytes_of(const std::vector<T>& values) {
 
 }  // namespace
 
-CsrView::CsrView(const Pattern& pattern) : pattern_(&pattern) {
-  const int64_t step = band_inputs(pattern),
-                bands = std::max<int64_t>((pattern.columns() + step - 1) / step, 1);
+CsrView::CsrView(const Pattern& pattern) : pattern_(&pattern), band_inputs_(band_inputs(pattern)) {
+  const int64_t step = band_inputs_, bands = std::max<int64_t>((pattern.columns() + step - 1) / step, 1);
   origin_.assign(static_cast<size_t>(bands), 0);
-  run_begin_.reserve(static_cast<size_t>(pattern.rows() * bands + 1));
+  run_begin_.reserve(static_cast<size_t>((pattern.rows() + kCsrRunsAhead) * bands + 1));
   for (int64_t row = 0; row < pattern.rows(); ++row) {
     const auto columns = pattern.row(row);
     const int64_t before = pattern.row_begin()[static_cast<size_t>(row)];
@@ -33,7 +32,8 @@ CsrView::CsrView(const Pattern& pattern) : pattern_(&pattern) {
       run_begin_.push_back(static_cast<uint32_t>(
           before + (std::lower_bound(columns.begin(), columns.end(), band * step) - columns.begin())));
   }
-  run_begin_.push_back(static_cast<uint32_t>(pattern.nonzeros()));
+  run_begin_.resize(run_begin_.size() + static_cast<size_t>(kCsrRunsAhead * bands) + 1,
+                    static_cast<uint32_t>(pattern.nonzeros()));
 }
 
 CsrRuns CsrView::runs() const {
@@ -41,6 +41,7 @@ CsrRuns CsrView::runs() const {
   return {.outputs = pattern_->rows(),
           .inputs = pattern_->columns(),
           .bands = bands,
+          .band_inputs = band_inputs_,
           .origin = origin_.data(),
           .run_begin = run_begin_.data(),
           .output_step = bands,
@@ -58,8 +59,8 @@ TransposedCsrView::TransposedCsrView(const Pattern& pattern)
       source_(static_cast<size_t>(pattern.nonzeros())) {
   cut(pattern);
   const size_t bands = origin_.size() - 1;
-  run_begin_.resize(bands * static_cast<size_t>(outputs_) + 1);
-  run_begin_.back() = static_cast<uint32_t>(pattern.nonzeros());
+  run_begin_.assign(bands * static_cast<size_t>(outputs_) + kCsrRunsAhead + 1,
+                    static_cast<uint32_t>(pattern.nonzeros()));
   for (size_t band = 0; band < bands; ++band) sort_band(pattern, band);
 }
 
@@ -98,6 +99,7 @@ CsrRuns TransposedCsrView::runs() const {
   return {.outputs = outputs_,
           .inputs = inputs_,
           .bands = static_cast<int64_t>(origin_.size()) - 1,
+          .band_inputs = 0,
           .origin = origin_.data(),
           .run_begin = run_begin_.data(),
           .output_step = 1,

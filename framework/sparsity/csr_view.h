@@ -21,6 +21,7 @@ class CsrView {
 
  private:
   const Pattern* pattern_;
+  int64_t band_inputs_;
   std::vector<int64_t> origin_;      // zeros: columns are numbered from the first one
   std::vector<uint32_t> run_begin_;  // rows x bands, and the end
 };

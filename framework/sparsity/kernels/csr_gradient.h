@@ -2,7 +2,7 @@
 // csr_kernels.cc alone (vector.h).
 #pragma once
 
-#include "framework/sparsity/kernels/csr_kernels.h"
+#include "framework/sparsity/kernels/csr_runs.h"
 #include "framework/sparsity/kernels/token_tile.h"
 
 namespace fern::FERN_SIMD_NAMESPACE {
@@ -32,10 +32,10 @@ struct WideGradient {
 
 template <int kCount, typename Gradient>
 inline void add_gradients(float* dvalues, const Gradient& dy, const typename Gradient::Element* x,
-                          const uint16_t* index) {
+                          int64_t first_input, const uint16_t* index) {
   Floats sum[kCount];
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) sum[i] = dy.times(x + index[i] * Gradient::kTokens);
+  for (int i = 0; i < kCount; ++i) sum[i] = dy.times(x + (index[i] - first_input) * Gradient::kTokens);
   float total[kLanes];
   store(total, lane_sums<kCount>(sum));
 #pragma GCC unroll 8
@@ -45,31 +45,33 @@ inline void add_gradients(float* dvalues, const Gradient& dy, const typename Gra
 // The rest of a run, of fewer than 2 * kCount weights.
 template <int kCount, typename Gradient>
 inline void add_last_gradients(float* dvalues, const Gradient& dy, const typename Gradient::Element* x,
-                               const uint16_t* index, uint32_t count) {
+                               int64_t first_input, const uint16_t* index, uint32_t count) {
   if ((count & kCount) != 0) {
-    add_gradients<kCount>(dvalues, dy, x, index);
+    add_gradients<kCount>(dvalues, dy, x, first_input, index);
     dvalues += kCount, index += kCount;
   }
-  if constexpr (kCount > 1) add_last_gradients<kCount / 2>(dvalues, dy, x, index, count);
+  if constexpr (kCount > 1) add_last_gradients<kCount / 2>(dvalues, dy, x, first_input, index, count);
 }
 
-// dvalues += dY^T X for outputs [first, last) and the tokens of one tile.
+// dvalues += dY^T X for the tokens of one tile (csr_kernels.h).
 template <typename Gradient>
 void add_gradient_of_tile(float* dvalues, const void* dy_tile, const void* x_tile, const CsrRuns& w,
-                          int64_t first, int64_t last) {
+                          CsrRange outputs, CsrRange bands) {
   using Element = typename Gradient::Element;
-  const auto* dy = static_cast<const Element*>(dy_tile);
-  for (int64_t band = 0; band < w.bands; ++band) {
-    const uint32_t* run = w.run_begin + band * w.band_step;
-    const auto* x = static_cast<const Element*>(x_tile) + w.origin[band] * Gradient::kTokens;
-    for (int64_t output = first; output < last; ++output) {
-      const uint32_t* ends = run + output * w.output_step;
+  const auto* x = static_cast<const Element*>(x_tile);
+  const int64_t first_input = bands.first * w.band_inputs;
+  for (int64_t band = bands.first; band < bands.last; ++band) {
+    const auto* dy = static_cast<const Element*>(dy_tile);
+    for (int64_t output = outputs.first; output < outputs.last; ++output, dy += Gradient::kTokens) {
+      const uint32_t* ends = w.run_begin + output * w.output_step + band * w.band_step;
+      fetch_ahead(w, ends, dvalues);
       uint32_t i = ends[0];
       const uint32_t end = ends[1];
       if (i == end) continue;
-      const Gradient row(dy + output * Gradient::kTokens);
-      for (; i + kGroup <= end; i += kGroup) add_gradients<kGroup>(dvalues + i, row, x, w.index + i);
-      add_last_gradients<kGroup / 2>(dvalues + i, row, x, w.index + i, end - i);
+      const Gradient row(dy);
+      for (; i + kGroup <= end; i += kGroup)
+        add_gradients<kGroup>(dvalues + i, row, x, first_input, w.index + i);
+      add_last_gradients<kGroup / 2>(dvalues + i, row, x, first_input, w.index + i, end - i);
     }
   }
 }

@@ -2,7 +2,7 @@
 // Weights are rounded. Included by csr_kernels.cc alone (vector.h).
 #pragma once
 
-#include "framework/sparsity/kernels/csr_kernels.h"
+#include "framework/sparsity/kernels/csr_runs.h"
 #include "framework/sparsity/kernels/half_tile.h"
 #include "framework/sparsity/kernels/token_tile.h"
 
@@ -38,6 +38,7 @@ template <int64_t kTokens>
       }
     };
     const uint32_t* ends = run + output * w.output_step;
+    fetch_ahead(w, ends, weights);
     const uint32_t end = ends[1];
     uint32_t i = ends[0];
     for (; i + 2 <= end; i += 2) {

@@ -2,6 +2,7 @@
 #include "framework/sparsity/kernels/csr_kernels.h"
 
 #include "framework/sparsity/kernels/csr_gradient.h"
+#include "framework/sparsity/kernels/csr_runs.h"
 #include "framework/sparsity/kernels/token_tile.h"
 #if defined(__AVX512BF16__)
 #include "framework/sparsity/kernels/csr_half.h"
@@ -26,6 +27,7 @@ template <int64_t kTokens, int kVectors>
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) total[v] = band == 0 ? Floats{} : load(sum + v * kLanes);
     const uint32_t* ends = run + output * w.output_step;
+    fetch_ahead(w, ends, w.values);
     for (uint32_t i = ends[0]; i < ends[1]; ++i) {
       const float* from = x + w.index[i] * kTokens;
 #pragma GCC unroll 8

@@ -10,9 +10,12 @@ namespace fern {
 
 // A sparse matrix cut into bands of inputs: the weights of one output within one band are a run. Weight i of
 // the run of output o in band b, i from run_begin[o * output_step + b * band_step] to the next element of
-// run_begin, has the value values[i] and the input origin[b] + index[i].
+// run_begin, has the value values[i] and the input origin[b] + index[i]. run_begin goes on for kCsrRunsAhead
+// outputs past the last: kernels fetch that far ahead.
+inline constexpr int64_t kCsrRunsAhead = 2;
 struct CsrRuns {
   int64_t outputs, inputs, bands;
+  int64_t band_inputs;    // of every band but the last; of no use to a product
   const int64_t* origin;  // bands
   const uint32_t* run_begin;
   int64_t output_step, band_step;
@@ -33,6 +36,10 @@ struct CsrRoom {
   void *tile, *sums;
 };
 
+struct CsrRange {
+  int64_t first, last;
+};
+
 template <typename T>
 struct CsrKernels {
   bool reads_rounded;      // weights: `rounded`, not `values`
@@ -47,9 +54,10 @@ struct CsrKernels {
   // tile = x turned over, `features` of them; tokens that do not exist become zero. Features are written in
   // full kCsrFeatures: REQUIRES room for those.
   void (*read_gradient_tile)(void* tile, TokenRows<const T> x, int64_t features);
-  // dvalues += dY^T X for the weights of outputs [first, last).
-  void (*add_gradient)(float* dvalues, const void* dy, const void* x, const CsrRuns& w, int64_t first,
-                       int64_t last);
+  // dvalues += dY^T X for the weights of some outputs in some bands. The tiles begin with the first output,
+  // and with the first input of the first band.
+  void (*add_gradient)(float* dvalues, const void* dy, const void* x, const CsrRuns& w, CsrRange outputs,
+                       CsrRange bands);
 };
 
 inline constexpr int64_t kCsrFeatures = 32;
