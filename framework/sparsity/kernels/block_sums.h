@@ -11,7 +11,7 @@ namespace fern::FERN_SIMD_NAMESPACE {
 // Half of the registers hold sums.
 inline constexpr int kMostSumVectors = kLanes == 16 ? 4 : 2;
 
-// Blocks that lie apart are asked for this long before their use.
+// Weights of this many blocks ahead are asked for: rows of a block, or blocks of a column, lie apart.
 inline constexpr int64_t kAhead = 6;
 
 // sum[output][token] of kBlockStep outputs of one block, for kVectors vectors of tokens. x and sum are tiles
@@ -28,7 +28,12 @@ template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
   Floats total[kBlockStep][kVectors] = {};
   const int64_t end = w.run_begin[run + 1];
   for (int64_t i = w.run_begin[run]; i < end; ++i) {
-    if (block != nullptr && i + kAhead < end) __builtin_prefetch(words + block[i + kAhead] * elements);
+    if (i + kAhead < end) {
+      const float* ahead = words + (block != nullptr ? block[i + kAhead] : i + kAhead) * elements;
+#pragma GCC unroll 4
+      for (int64_t r = 0; r < (kBlock == kBlockStep ? 1 : kBlockStep); ++r)
+        __builtin_prefetch(ahead + r * output_step);
+    }
     const float* from = x + input[i] * block_inputs * kTokens;
     const float* weight = words + (block != nullptr ? block[i] : i) * elements;
 #pragma GCC unroll 4
