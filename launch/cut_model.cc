@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/optim/grad_norm.h"
+#include "framework/train/topology.h"
 
 namespace fern {
 
@@ -13,7 +14,10 @@ ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) 
   return measure_arenas(config, recipe, Mesh{});
 }
 
-Parameters& in_place(Transformer& model, Arena& arena) {
+Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
+  if (const auto method =
+          make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
+    set_initial_patterns(model.parameters(), *method);
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);
   model.parameters().initialize(1);
@@ -30,7 +34,7 @@ CutModel::CutModel(const ModelConfig& config, const Recipe& recipe, const Mesh& 
       reduction_arena_("reduction", sizes_.reduction),
       activations_arena_("activations", sizes_.activations),
       model_(config),
-      reducer_(in_place(model_, parameters_arena_), recipe.batch.reduction_shards / mesh.data,
+      reducer_(in_place(model_, recipe, parameters_arena_), recipe.batch.reduction_shards / mesh.data,
                reduction_arena_),
       optimizer_(recipe.optimizer, model_.parameters(),
                  mesh.zero > 0 ? share_of_elements() : reducer_.slice(), optimizer_arena_),

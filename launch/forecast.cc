@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/model/transformer.h"
+#include "framework/train/topology.h"
 #include "launch/cut_model.h"
 #include "launch/process_memory.h"
 
@@ -21,6 +22,14 @@ std::vector<MicroBatch> sample(const ModelConfig& model, const Recipe& recipe, c
     for (int64_t i = 0; i < data->loader().micro_batches() && micro_batches.size() < kMost; ++i)
       data->loader().load(micro_batches.emplace_back(), step, i);
   return micro_batches;
+}
+
+int64_t stored_elements(const ModelConfig& config, const Recipe& recipe) {
+  Transformer model(config);
+  if (const auto method =
+          make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
+    set_initial_patterns(model.parameters(), *method);
+  return model.parameters().elements();
 }
 
 double tokens_of_step(const ModelConfig& model, const Recipe& recipe, const TrainingData* data) {
@@ -48,7 +57,7 @@ std::vector<Forecast> forecast(std::span<const Layout> layouts, const ModelConfi
   const double tokens = tokens_of_step(model, recipe, data);
   const StepWork work = {.layers = model.layers,
                          .micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences,
-                         .elements = Transformer(model).parameters().elements()};
+                         .elements = stored_elements(model, recipe)};
   std::vector<Forecast> forecasts;
   for (const Layout& layout : layouts) {
     Forecast& entry = forecasts.emplace_back();

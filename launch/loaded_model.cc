@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
 
 namespace fern {
@@ -28,6 +29,7 @@ std::unique_ptr<LoadedModel> load_model(const fs::path& run_or_checkpoint) {
   const fs::path checkpoint = find_checkpoint(run_or_checkpoint);
   Manifest manifest = read_manifest(checkpoint);
   Transformer model(model_config_from_json(manifest.model));
+  model.parameters().set_patterns(read_patterns(checkpoint, manifest, model.parameters()));
   Arena arena = sized_arena("parameters", [&](Arena& a) {
     model.parameters().allocate(a, DType::kF32);
     model.allocate_packed_weights(a);

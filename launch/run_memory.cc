@@ -6,6 +6,8 @@
 #include "framework/core/error.h"
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
+#include "framework/sparsity/sparse_product.h"
+#include "framework/train/topology.h"
 #include "launch/text.h"
 #include "parallel/parallelize.h"
 
@@ -16,10 +18,27 @@ namespace {
 // Measured with Open MPI 4.1 and its shared-memory transport, on 2 and 4 ranks.
 constexpr size_t kExchange_bytes = 1'500'000, kExchangeRank_bytes = 2'000'000;
 
+void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters, const Mesh& mesh,
+                  const Recipe& recipe) {
+  const bool grows = recipe.sparsity.method == SparsityMethod::kSet || method->scored();
+  Arena arena = Arena::measuring("topology");
+  const Topology topology(std::move(method), parameters, arena);
+  sizes.topology = arena.used_bytes();
+  if (sizes.topology > 0)
+    sizes.topology += score_reducer_bytes(topology.scored(), mesh, recipe.batch.reduction_shards);
+  sizes.patterns = topology.bytes();
+  for (const auto& [run, pattern] : parameters.sparse_runs())
+    sizes.patterns += pattern.bytes() + SparseProduct(pattern).index_bytes();
+  if (grows) sizes.patterns += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
+}
+
 }  // namespace
 
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh) {
   Transformer model(config);
+  std::unique_ptr<Method> method =
+      make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed);
+  if (method) set_initial_patterns(model.parameters(), *method);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
   model.allocate_packed_weights(parameters);
@@ -28,10 +47,12 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
                       optimizer);
   Arena activations = Arena::measuring("activations");
   model.allocate_activations(activations, recipe.batch.micro_sequences * config.context);
-  return {.parameters = parameters.used_bytes(),
-          .optimizer = optimizer.used_bytes(),
-          .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
-          .activations = activations.used_bytes()};
+  ArenaSizes sizes = {.parameters = parameters.used_bytes(),
+                      .optimizer = optimizer.used_bytes(),
+                      .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
+                      .activations = activations.used_bytes()};
+  if (method) add_topology(sizes, std::move(method), model.parameters(), mesh, recipe);
+  return sizes;
 }
 
 std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConfig& config, const Mesh& mesh,
@@ -43,6 +64,10 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
       {"activations", arenas.activations, "of one micro-batch, with scratch"},
   };
+  if (arenas.patterns > 0)
+    items.push_back({"patterns", arenas.patterns, "which weights exist, as products and methods read it"});
+  if (arenas.topology > 0)
+    items.push_back({"topology", arenas.topology, "rows of dense gradient that growing looks at"});
   if (mesh.data > 1)
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.data),
                      "what MPI keeps for messages under way"});

@@ -18,8 +18,10 @@ struct ArenaSizes {
   size_t optimizer = 0;    // both moments, of this rank's slice
   size_t reduction = 0;    // shard sums, and what other ranks send
   size_t activations = 0;  // of one micro-batch, with scratch
+  size_t topology = 0;     // rows of dense gradient that growing looks at, with their reduction
+  size_t patterns = 0;     // which weights exist, and what products and methods keep beside: no arena
 
-  size_t total() const { return parameters + optimizer + reduction + activations; }
+  size_t total() const { return parameters + optimizer + reduction + activations + topology + patterns; }
 };
 
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved.

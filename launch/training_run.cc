@@ -6,6 +6,20 @@ namespace fern {
 
 namespace {
 
+// Patterns first: they say how much room the parameters take.
+std::unique_ptr<Topology> topology_of(Parameters& parameters, const Recipe& recipe, Arena& arena) {
+  std::unique_ptr<Method> method = make_method(recipe.sparsity, parameters, recipe.train.steps, recipe.seed);
+  if (!method) return nullptr;
+  set_initial_patterns(parameters, *method);
+  return std::make_unique<Topology>(std::move(method), parameters, arena);
+}
+
+std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh& mesh, int64_t shards,
+                                           Communicator& communicator, Arena& arena) {
+  if (topology == nullptr || topology->scored().empty()) return nullptr;
+  return parallelize_scores(topology->scored(), mesh, shards, communicator, arena);
+}
+
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);
@@ -32,9 +46,13 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       optimizer_arena_("optimizer", sizes.optimizer, recipe.device),
       reduction_arena_("reduction", sizes.reduction, recipe.device),
       activations_arena_("activations", sizes.activations, recipe.device),
+      topology_arena_("topology", sizes.topology, recipe.device),
       model_(model),
+      topology_(topology_of(model_.parameters(), recipe, topology_arena_)),
       reducers_(parallelize(in_place(model_, recipe, parameters_arena_), mesh, recipe.batch.reduction_shards,
                             communicator, reduction_arena_)),
+      scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards, communicator,
+                                      topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
       ledger_(data.names()),
       trainer_(recipe.train,
@@ -44,7 +62,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
                 .loader = data.loader(),
                 .gradients = *reducers_.gradients,
                 .scalars = *reducers_.scalars,
-                .ledger = ledger_},
+                .ledger = ledger_,
+                .topology = topology_.get(),
+                .scored_gradients = scored_gradients_.get()},
                run_folder(recipe, model, data, folder), activations_arena_) {}
 
 }  // namespace fern

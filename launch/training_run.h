@@ -27,9 +27,11 @@ class TrainingRun {
   const Ledger& ledger() const { return ledger_; }
 
  private:
-  Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_;
+  Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
   Transformer model_;
+  std::unique_ptr<Topology> topology_;  // null: a dense run
   Reducers reducers_;
+  std::unique_ptr<GradReducer> scored_gradients_;  // null: nothing is scored
   AdamW optimizer_;
   Ledger ledger_;
   Trainer trainer_;

@@ -12,6 +12,8 @@ namespace {
 // Rounds of progress a reported gradient: one moves about a megabyte through shared memory.
 constexpr int kRoundsPerGradient = 8;
 
+const std::vector<Parameter> kNoParameters;
+
 template <typename T>
 std::span<T> part(std::span<T> whole, Slice slice) {
   return whole.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.elements()));
@@ -25,18 +27,46 @@ void DataReducer::for_each_neighbour(const Work& work) const {
   for (int step = 1; step < plan_.ranks; ++step) work((plan_.rank + step) % plan_.ranks);
 }
 
-DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
-                         Arena& arena)
-    : plan_(std::move(plan)),
-      communicator_(communicator),
-      sum_(parameters.gradients(), plan_.rank * plan_.share(), (plan_.rank + 1) * plan_.share(), plan_.shards,
-           arena),
-      tail_(parameters),
-      values_(parameters.values()),
-      gradients_(parameters.gradients()) {
-  for (const Slice& slice : plan_.slices) counts_.push_back(slice.elements());
+DataReducer::DataReducer(const std::vector<Parameter>& list, const Tensor& values, const Tensor& gradients,
+                         ReductionPlan plan, Communicator& communicator, Arena& arena)
+    : communicator_(communicator),
+      sum_(gradients, plan.rank * plan.share(), (plan.rank + 1) * plan.share(), plan.shards, arena),
+      tail_(list),
+      values_(values),
+      gradients_(gradients) {
+  set_plan(std::move(plan));
   for (Lane& lane : lanes_)
     lane.arrivals = arena.allocate(DType::kF32, {plan_.foreign_nodes(), plan_.longest_part()});
+}
+
+DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
+                         Arena& arena)
+    : DataReducer(parameters.list(), parameters.values(), parameters.gradients(), std::move(plan),
+                  communicator, arena) {}
+
+DataReducer::DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator,
+                         Arena& arena)
+    : DataReducer(kNoParameters, {}, gradients, std::move(plan), communicator, arena) {}
+
+void DataReducer::set_plan(ReductionPlan plan) {
+  plan_ = std::move(plan);
+  counts_.clear();
+  for (const Slice& slice : plan_.slices) counts_.push_back(slice.elements());
+}
+
+Slice DataReducer::slice_of(int64_t padded_elements) const {
+  return resized(plan_, padded_elements).kept_by(plan_.rank);
+}
+
+void DataReducer::set_layout(const Parameters& parameters) {
+  set_plan(resized(plan_, parameters.padded_elements()));
+  for (const Lane& lane : lanes_)
+    expect(plan_.foreign_nodes() * plan_.longest_part() <= lane.arrivals.elements(),
+           "[reducer] expected room for {} arrivals, got {}", plan_.foreign_nodes() * plan_.longest_part(),
+           lane.arrivals.elements());
+  sum_.set_gradients(parameters.gradients());
+  values_ = parameters.values();
+  gradients_ = parameters.gradients();
 }
 
 void DataReducer::begin_shard() {
@@ -128,6 +158,15 @@ void DataReducer::gather_slices(std::span<float> whole, std::span<const float> s
     communicator_.gather(whole, slice, counts_);
   else if (is_writer())
     std::ranges::copy(slice, whole.begin());
+}
+
+void DataReducer::gather_everywhere(std::span<float> whole, std::span<const float> slice) {
+  if (!plan_.sliced) {
+    std::ranges::copy(slice, whole.begin());
+    return;
+  }
+  std::ranges::copy(slice, whole.begin() + plan_.slice().begin);
+  communicator_.all_gather(whole, counts_);
 }
 
 }  // namespace fern

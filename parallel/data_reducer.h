@@ -23,6 +23,8 @@ class DataReducer final : public GradReducer {
   // Takes its buffers from `arena`, which may be measuring. REQUIRES: as parallelize(); the plan is of this
   // rank.
   DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator, Arena& arena);
+  // Of `gradients` (f32, flat, whole chunks) that are no parameters': backward reports none of them.
+  DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator, Arena& arena);
   // In the last backward of the last shard, starts what can start and moves what is under way; never waits.
   void add(const Parameter& parameter) override;
   int64_t first_shard() const override { return sum_.first(); }
@@ -37,6 +39,9 @@ class DataReducer final : public GradReducer {
   void gather_values() override;
   void gather_slices(std::span<float> whole, std::span<const float> slice) override;
   bool is_writer() const override { return plan_.rank == 0; }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
+  Slice slice_of(int64_t padded_elements) const override;
+  void set_layout(const Parameters& parameters) override;
   // Buckets of this step whose exchange has started.
   int64_t started() const { return started_; }
 
@@ -49,6 +54,10 @@ class DataReducer final : public GradReducer {
     Tensor arrivals;              // the other ranks' nodes of this rank's part
     std::vector<float*> sources;  // all ranks' nodes of it
   };
+
+  DataReducer(const std::vector<Parameter>& list, const Tensor& values, const Tensor& gradients,
+              ReductionPlan plan, Communicator& communicator, Arena& arena);
+  void set_plan(ReductionPlan plan);
 
   // Buckets go on the lanes in turn.
   static int number_of(int64_t bucket) { return static_cast<int>(bucket % kExchangeLanes); }

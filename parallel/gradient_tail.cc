@@ -6,7 +6,7 @@
 
 namespace fern {
 
-GradientTail::GradientTail(const Parameters& parameters) : list_(parameters.list()), complete_(list_.size()) {
+GradientTail::GradientTail(const std::vector<Parameter>& list) : list_(list), complete_(list.size()) {
   restart();
 }
 
@@ -25,8 +25,9 @@ void GradientTail::add(const Parameter& parameter) {
 }
 
 size_t GradientTail::index_of(const Parameter& parameter) const {
-  const auto at = std::lower_bound(list_.begin(), list_.end(), parameter.offset,
-                                   [](const Parameter& p, int64_t offset) { return p.offset < offset; });
+  auto at = std::ranges::lower_bound(list_, parameter.offset, {}, &Parameter::offset);
+  // Parameters without any weight share their offset with the next.
+  while (at != list_.end() && at->offset == parameter.offset && at->name != parameter.name) ++at;
   expect(at != list_.end() && at->name == parameter.name, "[gradients] '{}' is no parameter of this model",
          parameter.name);
   return static_cast<size_t>(at - list_.begin());

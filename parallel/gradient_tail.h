@@ -11,8 +11,9 @@ namespace fern {
 
 class GradientTail {
  public:
-  // Nothing is complete. Borrows the parameters, none of which may be added later.
-  explicit GradientTail(const Parameters& parameters);
+  // Nothing is complete. Borrows the list, in the order of backward's end to its begin; offsets may change
+  // between two backward passes.
+  explicit GradientTail(const std::vector<Parameter>& list);
   // Nothing is complete any more.
   void restart();
   // This parameter's gradient is complete. Errors: it was already.

@@ -15,6 +15,22 @@ ReductionPlan plan_of(const Parameters& parameters, const Mesh& mesh, int64_t sh
                         mesh.zero);
 }
 
+ReductionPlan plan_of_scores(const Tensor& scored, const Mesh& mesh, int64_t shards, int rank) {
+  return plan_reduction(scored.elements(), shards, rank, static_cast<int>(mesh.data), 0);
+}
+
+// The most that `take(rank, arena)` takes on any rank.
+template <typename Take>
+size_t most_bytes(const Mesh& mesh, const Take& take) {
+  size_t most = 0;
+  for (int rank = 0; rank < mesh.data; ++rank) {
+    Arena measure = Arena::measuring("reduction");
+    take(rank, measure);
+    most = std::max(most, measure.used_bytes());
+  }
+  return most;
+}
+
 }  // namespace
 
 Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
@@ -28,18 +44,32 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
       std::make_unique<RankScalars>(communicator)};
 }
 
-size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards) {
-  size_t most = 0;
+std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh& mesh,
+                                                int64_t reduction_shards, Communicator& communicator,
+                                                Arena& arena) {
+  if (mesh.data == 1) return std::make_unique<SoloReducer>(scored, reduction_shards, arena);
+  return std::make_unique<DataReducer>(
+      scored, plan_of_scores(scored, mesh, reduction_shards, communicator.rank()), communicator, arena);
+}
+
+size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduction_shards) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
-  for (int rank = 0; rank < mesh.data; ++rank) {
-    Arena measure = Arena::measuring("reduction");
+  return most_bytes(mesh, [&](int rank, Arena& arena) {
     if (mesh.data == 1)
-      SoloReducer(parameters, reduction_shards, measure);
+      SoloReducer(scored, reduction_shards, arena);
     else
-      DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, measure);
-    most = std::max(most, measure.used_bytes());
-  }
-  return most;
+      DataReducer(scored, plan_of_scores(scored, mesh, reduction_shards, rank), *nobody, arena);
+  });
+}
+
+size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards) {
+  const std::unique_ptr<Communicator> nobody = make_solo_communicator();
+  return most_bytes(mesh, [&](int rank, Arena& arena) {
+    if (mesh.data == 1)
+      SoloReducer(parameters, reduction_shards, arena);
+    else
+      DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, arena);
+  });
 }
 
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {

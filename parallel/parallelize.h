@@ -32,6 +32,14 @@ struct Reducers {
 Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
                      Communicator& communicator, Arena& arena);
 
+// The reducer of another flat buffer (f32, whole chunks), whose sum every rank keeps whole: what growing
+// looks at. REQUIRES: as parallelize().
+std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh& mesh,
+                                                int64_t reduction_shards, Communicator& communicator,
+                                                Arena& arena);
+// The most that it takes from the arena on any rank.
+size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduction_shards);
+
 // The most that parallelize() takes from the arena on any rank. `parameters` may be measuring; needs no
 // other rank.
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards);

@@ -49,24 +49,33 @@ int64_t ReductionPlan::foreign_nodes() const {
   return static_cast<int64_t>(count - nodes[static_cast<size_t>(rank)].size());
 }
 
+ReductionPlan resized(const ReductionPlan& plan, int64_t elements) {
+  ReductionPlan result = plan;
+  const int64_t chunks = elements / kParameterChunk;
+  result.slices.clear();
+  for (int64_t r = 0; r < plan.ranks; ++r)
+    result.slices.push_back(
+        {chunks * r / plan.ranks * kParameterChunk, chunks * (r + 1) / plan.ranks * kParameterChunk});
+  result.bucket = whole_chunks(std::min(plan.bucket, elements));
+  result.buckets = (elements + result.bucket - 1) / result.bucket;
+  return result;
+}
+
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
                              int64_t largest_bucket) {
   ReductionPlan plan;
   plan.rank = rank;
   plan.ranks = ranks;
   plan.shards = shards;
-  const int64_t chunks = elements / kParameterChunk;
-  plan.sliced = zero > 0 && chunks >= ranks;
+  plan.sliced = zero > 0 && elements / kParameterChunk >= ranks;
+  plan.bucket = largest_bucket;
   std::vector<TreeNode> all;
   for (int64_t r = 0; r < ranks; ++r) {
-    plan.slices.push_back({chunks * r / ranks * kParameterChunk, chunks * (r + 1) / ranks * kParameterChunk});
     plan.nodes.push_back(cover(r * plan.share(), (r + 1) * plan.share(), shards));
     all.insert(all.end(), plan.nodes.back().begin(), plan.nodes.back().end());
   }
   plan.joins = joins_to_root(all, shards);
-  plan.bucket = whole_chunks(std::min(largest_bucket, elements));
-  plan.buckets = (elements + plan.bucket - 1) / plan.bucket;
-  return plan;
+  return resized(plan, elements);
 }
 
 }  // namespace fern

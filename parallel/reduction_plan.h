@@ -49,5 +49,7 @@ Slice intersection(Slice a, Slice b);
 // chunks; ranks divides shards.
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
                              int64_t largest_bucket = kLargestBucket);
+// The same of fewer elements; slices stay slices, though some may now be empty.
+ReductionPlan resized(const ReductionPlan& plan, int64_t elements);
 
 }  // namespace fern

@@ -28,6 +28,7 @@ class Checker {
     model();
     batch();
     schedule();
+    sparsity();
     data();
     balance();
   }
@@ -102,6 +103,14 @@ class Checker {
           "{}: optimizer.decay_steps is only for optimizer.schedule = \"warmup_stable_decay\"; leave it "
           "out, or choose that schedule",
           at("optimizer.decay_steps"));
+  }
+
+  void sparsity() const {
+    try {
+      validate(recipe_.sparsity, recipe_.train.steps);
+    } catch (const Error& error) {
+      fail_usage("{}: {}", recipe_.file.string(), error.what());
+    }
   }
 
   void data() const {

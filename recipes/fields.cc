@@ -48,7 +48,7 @@ std::string one_of(const Field& field) {
 const std::vector<Field>& fields() {
   static const std::vector<Field> all = [] {
     std::vector<Field> joined;
-    for (auto part : {model_fields(), data_fields(), training_fields(), run_fields()})
+    for (auto part : {model_fields(), sparsity_fields(), data_fields(), training_fields(), run_fields()})
       for (Field& field : part) joined.push_back(std::move(field));
     return joined;
   }();
@@ -75,8 +75,8 @@ Value value_of(const Field& field, const Recipe& recipe) {
                                },
                                [](const WeightsPlace& place) -> Value {
                                  Weights weights;
-                                 for (size_t i = 0; i < place.languages->size(); ++i)
-                                   weights.emplace_back((*place.languages)[i], (*place.weights)[i]);
+                                 for (size_t i = 0; i < place.names->size(); ++i)
+                                   weights.emplace_back((*place.names)[i], (*place.numbers)[i]);
                                  return weights;
                                }},
                     field.place(copy));
@@ -89,11 +89,11 @@ void assign(const Field& field, Recipe& recipe, const Value& value) {
                           place.set(static_cast<int>(found - field.names.begin()));
                         },
                         [&](const WeightsPlace& place) {
-                          place.languages->clear();
-                          place.weights->clear();
+                          place.names->clear();
+                          place.numbers->clear();
                           for (const auto& [language, weight] : std::get<Weights>(value)) {
-                            place.languages->push_back(language);
-                            place.weights->push_back(weight);
+                            place.names->push_back(language);
+                            place.numbers->push_back(weight);
                           }
                         }},
              field.place(recipe));
@@ -128,7 +128,7 @@ std::string accepted(const Field& field) {
                  [&](std::string*) { return field.names.empty() ? std::string("a string") : one_of(field); },
                  [](std::vector<std::string>*) { return std::string("a list of strings"); },
                  [&](const ChoicePlace&) { return one_of(field); },
-                 [](const WeightsPlace&) { return std::string("a table language = number"); }},
+                 [](const WeightsPlace&) { return std::string("a table name = number"); }},
       field.place(scratch));
 }
 

@@ -21,10 +21,11 @@ struct ChoicePlace {
   std::function<void(int)> set;
 };
 
-// data.balance.weights: a table language = weight, kept as two lists.
+// A table of numbers, kept as two lists: data.balance.weights (language = weight), sparsity.layers (name =
+// sparsity).
 struct WeightsPlace {
-  std::vector<std::string>* languages;
-  std::vector<double>* weights;
+  std::vector<std::string>* names;
+  std::vector<double>* numbers;
 };
 
 // Where in a Recipe a key's value lives; which alternative it is says the key's type.
@@ -77,6 +78,7 @@ std::string accepted(const Field& field);
 
 // The rows, by section; fields() joins them.
 std::vector<Field> model_fields();     // [model] [tokenizer]
+std::vector<Field> sparsity_fields();  // [sparsity]
 std::vector<Field> data_fields();      // [data] [data.balance]
 std::vector<Field> training_fields();  // [batch] [optimizer] [train]
 std::vector<Field> run_fields();       // [parallel] [checkpoint] [evaluate]

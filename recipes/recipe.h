@@ -12,6 +12,7 @@
 #include "framework/model/config.h"
 #include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
+#include "framework/sparsity/sparsity_config.h"
 #include "framework/train/trainer.h"
 #include "parallel/parallelize.h"
 #include "tokenizer/train.h"
@@ -52,6 +53,7 @@ struct Recipe {
   TokenizerOptions tokenizer;
   DataConfig data;
   BatchConfig batch;
+  SparsityConfig sparsity;
   AdamWConfig optimizer;
   Schedule schedule;  // keys of [optimizer] too; schedule.steps is train.steps
   TrainConfig train;  // with [checkpoint] every, keep and [batch] reduction_shards

@@ -1,6 +1,6 @@
-// Checkpoints: a folder step-NNNNNN with weights.h5, optimizer.h5, tokenizer.model, ledger.json and
-// manifest.json (format.md beside this header). Written to a temporary folder, hashed from memory, fsynced,
-// renamed; layout-free: whole tensors by name.
+// Checkpoints: a folder step-NNNNNN with weights.h5, topology.h5, optimizer.h5, tokenizer.model, ledger.json
+// and manifest.json (format.md beside this header). Written to a temporary folder, hashed from memory,
+// fsynced, renamed; layout-free: whole tensors by name.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,10 +16,12 @@
 
 #include "framework/checkpoint/file_record.h"
 #include "framework/model/parameters.h"
+#include "framework/optim/weight_ages.h"
 
 namespace fern {
 
-inline constexpr int kCheckpointFormat = 1;
+inline constexpr int kCheckpointFormat = 2;
+inline constexpr int kDenseFormat = 1;  // of a checkpoint without patterns
 
 // What a checkpoint says of itself: manifest.json.
 struct Manifest {
@@ -32,9 +34,22 @@ struct Manifest {
   std::string tokenizer_sha256;
   std::string weights_hash;    // over names, shapes and values in order
   std::string optimizer_hash;  // over both moments; "" when the checkpoint has none (an import)
+  std::string topology_hash;   // over all patterns; "" of a dense model
+  nlohmann::json sparsity;     // {name: {"block": [rows, columns], "nonzeros"}} of each sparse parameter
   int64_t parameters = 0, nonzeros = 0;
   nlohmann::json state;                     // free for the trainer: skipped steps, ...
   std::map<std::string, FileRecord> files;  // every other file of the folder
+};
+
+// What is remembered of sparse weights beside patterns and values.
+struct TopologyMemory {
+  struct Scores {
+    std::string name;              // of the parameter
+    std::vector<uint64_t> scores;  // GrowthScores::state()
+    bool operator==(const Scores&) const = default;
+  };
+  WeightAges ages;
+  std::vector<Scores> scores;  // gathered for the next topology update
 };
 
 // Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only.
@@ -44,6 +59,7 @@ struct CheckpointContents {
   Manifest manifest;  // hashes, counts and files are filled in by save
   nlohmann::json ledger;
   std::filesystem::path tokenizer_model;  // copied in; may be empty
+  TopologyMemory topology = {};
 };
 
 // Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes (format.md).

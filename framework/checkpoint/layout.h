@@ -11,6 +11,7 @@ namespace fern {
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kWeightsFile = "weights.h5";
 inline constexpr const char* kOptimizerFile = "optimizer.h5";
+inline constexpr const char* kTopologyFile = "topology.h5";
 inline constexpr const char* kLedgerFile = "ledger.json";
 inline constexpr const char* kTokenizerFile = "tokenizer.model";
 inline constexpr const char* kFirstMoment = "first_moment/";

@@ -40,6 +40,10 @@ Json to_json(const Manifest& m) {
             {"nonzeros", m.nonzeros},
             {"state", m.state},
             {"files", Json::object()}};
+  if (!m.topology_hash.empty()) {
+    json["topology_hash"] = m.topology_hash;
+    json["sparsity"] = m.sparsity;
+  }
   for (const auto& [name, record] : m.files) json["files"][name] = to_json(record);
   return json;
 }
@@ -58,6 +62,8 @@ Manifest manifest_of(const Json& json) {
   m.parameters = json.at("parameters");
   m.nonzeros = json.at("nonzeros");
   m.state = json.at("state");
+  m.topology_hash = json.value("topology_hash", std::string());
+  m.sparsity = json.value("sparsity", Json::object());
   for (const auto& [name, record] : json.at("files").items()) m.files[name] = file_record_from_json(record);
   return m;
 }

@@ -7,12 +7,12 @@
 #include <sstream>
 
 #include "framework/checkpoint/checkpoint.h"
+#include "framework/checkpoint/dataset_file.h"
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
+#include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/core/files.h"
-#include "framework/core/hash.h"
-#include "framework/core/hdf5_file.h"
 
 namespace fern {
 
@@ -52,34 +52,12 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-// One file of datasets, each written by name from a flat padded buffer.
-class TensorFile {
- public:
-  TensorFile(fs::path path, const Parameters& parameters)
-      : path_(std::move(path)), parameters_(parameters), file_(Hdf5File::create(path_)) {}
-
-  void write(const std::string& prefix, std::span<const float> flat) {
-    for (const Parameter& parameter : parameters_.list()) {
-      const auto values = part_of(flat, parameter);
-      const std::string name = prefix + parameter.name;
-      file_.write<float>(name, values, dims_of(parameter.shape));
-      const Hdf5Dataset written = file_.dataset(name);
-      record_.datasets.push_back(
-          {name, written.offset_bytes, written.size_bytes, xxh128_hex(values.data(), values.size_bytes())});
-    }
-  }
-  FileRecord finish() {
-    file_.close();
-    complete(record_, path_);
-    return std::move(record_);
-  }
-
- private:
-  fs::path path_;
-  const Parameters& parameters_;
-  Hdf5File file_;
-  FileRecord record_;
-};
+// Each parameter's part of a flat padded buffer, by name.
+void write_parts(DatasetWriter& file, const std::string& prefix, const Parameters& parameters,
+                 std::span<const float> flat) {
+  for (const Parameter& parameter : parameters.list())
+    file.write<float>(prefix + parameter.name, part_of(flat, parameter), dims_of_values(parameter));
+}
 
 FileRecord write_plain(const fs::path& path, const std::string& bytes) {
   write_text_durably(path, bytes);
@@ -100,17 +78,28 @@ void expect_whole(const CheckpointContents& contents) {
            "[checkpoint] expected both moments with {} elements, or none, got {}", padded, moment.size());
 }
 
+nlohmann::json declared_sparsity(const Parameters& parameters) {
+  nlohmann::json declared = nlohmann::json::object();
+  for (const auto& [run, pattern] : parameters.sparse_runs())
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      declared[parameter.name] = {{"block", {pattern.block().rows, pattern.block().columns}},
+                                  {"nonzeros", parameter.nonzeros}};
+    }
+  return declared;
+}
+
 Manifest write_files(const fs::path& folder, const CheckpointContents& contents) {
   const Parameters& parameters = contents.parameters;
   Manifest manifest = contents.manifest;
   manifest.files.clear();
-  TensorFile weights(folder / kWeightsFile, parameters);
-  weights.write("", parameters.values().values<float>());
+  DatasetWriter weights(folder / kWeightsFile);
+  write_parts(weights, "", parameters, parameters.values().values<float>());
   manifest.files[kWeightsFile] = weights.finish();
   if (!contents.first_moment.empty()) {
-    TensorFile moments(folder / kOptimizerFile, parameters);
-    moments.write(kFirstMoment, contents.first_moment);
-    moments.write(kSecondMoment, contents.second_moment);
+    DatasetWriter moments(folder / kOptimizerFile);
+    write_parts(moments, kFirstMoment, parameters, contents.first_moment);
+    write_parts(moments, kSecondMoment, parameters, contents.second_moment);
     manifest.files[kOptimizerFile] = moments.finish();
   }
   manifest.files[kLedgerFile] = write_plain(folder / kLedgerFile, contents.ledger.dump(2) + "\n");
@@ -120,7 +109,13 @@ Manifest write_files(const fs::path& folder, const CheckpointContents& contents)
   manifest.optimizer_hash = contents.first_moment.empty()
                                 ? ""
                                 : moments_hash(parameters, contents.first_moment, contents.second_moment);
-  manifest.parameters = manifest.nonzeros = parameters.elements();
+  manifest.parameters = parameters.dense_elements();
+  manifest.nonzeros = parameters.elements();
+  manifest.format = parameters.sparse_runs().empty() ? kDenseFormat : kCheckpointFormat;
+  manifest.topology_hash = topology_hash(parameters);
+  manifest.sparsity = declared_sparsity(parameters);
+  if (!manifest.topology_hash.empty())
+    manifest.files[kTopologyFile] = write_topology(folder / kTopologyFile, parameters, contents.topology);
   return manifest;
 }
 

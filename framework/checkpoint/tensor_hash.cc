@@ -1,13 +1,9 @@
 #include "framework/checkpoint/tensor_hash.h"
 
 #include "framework/checkpoint/checkpoint.h"
-#include "framework/core/hash.h"
 
 namespace fern {
 
-namespace {
-
-// Name, a zero byte, rank and dims as int64: no two models run together to the same bytes.
 void feed_header(Xxh128& hash, const Parameter& parameter) {
   hash.update(parameter.name.c_str(), parameter.name.size() + 1);
   const std::vector<int64_t> dims = dims_of(parameter.shape);
@@ -16,7 +12,9 @@ void feed_header(Xxh128& hash, const Parameter& parameter) {
   hash.update(dims.data(), dims.size() * sizeof(int64_t));
 }
 
-}  // namespace
+std::vector<int64_t> dims_of_values(const Parameter& parameter) {
+  return parameter.sparse ? std::vector<int64_t>{parameter.nonzeros} : dims_of(parameter.shape);
+}
 
 std::vector<int64_t> dims_of(const Shape& shape) {
   std::vector<int64_t> dims;

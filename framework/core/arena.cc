@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -57,6 +58,16 @@ Tensor Arena::allocate(DType dtype, Shape shape) {
   expect(used_bytes_ <= capacity_bytes_, "arena '{}': expected at most {} bytes in all, asked for {}", name_,
          capacity_bytes_, used_bytes_);
   return Tensor(memory_.get() + begin, dtype, shape, device_);
+}
+
+void give_back(const Tensor& tensor, int64_t begin) {
+  if (tensor.empty() || tensor.device() != Device::kCpu) return;
+  constexpr uintptr_t kPage_bytes = 4096;
+  const auto start = reinterpret_cast<uintptr_t>(tensor.data());
+  const uintptr_t first = (start + static_cast<size_t>(begin) * size_of(tensor.dtype()) + kPage_bytes - 1) /
+                          kPage_bytes * kPage_bytes;
+  const uintptr_t last = (start + tensor.bytes()) / kPage_bytes * kPage_bytes;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace fern

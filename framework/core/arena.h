@@ -45,6 +45,10 @@ class Arena {
   bool measuring_ = false;
 };
 
+// Gives the memory of a tensor's values from `begin` on back to the system, as far as it is whole pages; they
+// read as zero when next used. For what has become shorter for good.
+void give_back(const Tensor& tensor, int64_t begin);
+
 // Builds something twice: once measured, once in an arena of exactly that size.
 template <typename Build>
 Arena sized_arena(const std::string& name, Build&& build, Device device = Device::kCpu) {

@@ -125,6 +125,11 @@ void Parameters::lay_out() {
   gradients_ = part(gradients_room_, gradients_room_.dtype(), 0, {padded_elements()});
 }
 
+void Parameters::give_back_unused() const {
+  give_back(values_room_, padded_elements());
+  give_back(gradients_room_, padded_elements());
+}
+
 const Pattern* Parameters::pattern_of(ParameterRun run) const {
   const auto there = std::ranges::find(sparse_, run, &SparseRun::run);
   return there == sparse_.end() ? nullptr : &there->pattern;

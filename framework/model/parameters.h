@@ -68,9 +68,11 @@ class Parameters {
 
   // Gives these runs patterns, in place of any that they had; all other runs stay as they are. After
   // allocate() the buffers must have room for it, and what they hold is then for the caller to move:
-  // offsets have changed (sparsity_state.h does it). Errors: a pattern that is not of the run's shape; no
-  // room.
+  // offsets have changed (train/topology_change.h does it). Errors: a pattern that is not of the run's shape;
+  // no room.
   void set_patterns(std::vector<SparseRun> sparse);
+  // Gives memory that the buffers no longer fill back to the system.
+  void give_back_unused() const;
   const std::vector<SparseRun>& sparse_runs() const { return sparse_; }
   const Pattern* pattern_of(ParameterRun run) const;  // null: every weight exists
   Pattern pattern_of(int index) const;                // of one parameter. REQUIRES: it is sparse

@@ -7,6 +7,7 @@
 
 #include "framework/core/arena.h"
 #include "framework/model/parameters.h"
+#include "framework/optim/weight_ages.h"
 
 namespace fern {
 
@@ -19,13 +20,6 @@ struct AdamWConfig {
 
 // Errors (kBadUsage): a beta outside [0, 1), an epsilon that is not above 0, a negative decay.
 void validate(const AdamWConfig& config);
-
-// When weights began to exist, where some began later than the run: generation g was grown after
-// births[g] updates, generation 0 at the start (births[0] = 0).
-struct WeightAges {
-  std::vector<uint16_t> generation;  // by element of the flat buffers; empty: all are of generation 0
-  std::vector<int64_t> births = {0};
-};
 
 // Moments of one slice of the flat parameter buffers. Every element is updated by itself with the same
 // roundings, so the result depends neither on slices nor on threads. Padding is never touched.
@@ -42,6 +36,9 @@ class AdamW {
   // Takes up another layout of the parameters, and with it another slice of at most as many elements; what
   // the moments hold is for the caller to move. Errors: a longer slice.
   void set_layout(const Parameters& parameters, Slice slice);
+  // All the memory taken for a moment, of which the first slice().elements() are in use.
+  Tensor first_moment_room() const { return m_room_; }
+  Tensor second_moment_room() const { return v_room_; }
 
   // One update of values()[slice] from `scale` * gradients()[slice]; `update` counts applied updates from 1.
   // Notes the change. REQUIRES: f32 parameters, the same as given to the constructor.

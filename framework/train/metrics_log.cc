@@ -55,7 +55,7 @@ MetricsLog::MetricsLog(std::filesystem::path path, std::vector<std::string> lang
 MetricsLog::~MetricsLog() { ::close(file_); }
 
 void MetricsLog::write(const StepMetrics& m) {
-  const Json json{{"step", m.step},
+  Json json{{"step", m.step},
                   {"loss", m.loss},
                   {"tokens", m.tokens},
                   {"loss_tokens", m.loss_tokens},
@@ -69,6 +69,12 @@ void MetricsLog::write(const StepMetrics& m) {
                   {"forward_backward_s", m.forward_backward_s},
                   {"reduce_s", m.reduce_s},
                   {"optimizer_s", m.optimizer_s}};
+  if (m.topology)
+    json["topology"] = {{"hash", m.topology->hash},
+                        {"nonzeros", m.topology->nonzeros},
+                        {"dropped", m.topology->counts.dropped},
+                        {"grown", m.topology->counts.grown},
+                        {"topology_s", m.topology_s}};
   const std::string line = json.dump() + "\n";
   const ssize_t written = ::write(file_, line.data(), line.size());
   if (written < 0) fail_errno(fmt::format("step {}: cannot write {}", m.step, path_.string()));

@@ -43,6 +43,14 @@ class GradReducer : public GradSink {
   // `whole` is empty elsewhere. Both in elements of the padded flat buffer.
   virtual void gather_slices(std::span<float> whole, std::span<const float> slice) = 0;
   virtual bool is_writer() const = 0;
+
+  // The same, whole on every process.
+  virtual void gather_everywhere(std::span<float> whole, std::span<const float> slice) = 0;
+  // What slice() would be if the flat buffers had this many elements (whole chunks).
+  virtual Slice slice_of(int64_t padded_elements) const = 0;
+  // Takes up another layout of the parameters (their patterns have changed) between two steps. REQUIRES: the
+  // flat buffers are where they were, and not longer.
+  virtual void set_layout(const Parameters& parameters) = 0;
 };
 
 // Exact sums of small vectors over processes.

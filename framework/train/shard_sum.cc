@@ -33,6 +33,13 @@ ShardSum::ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards
     waiting_.push_back(arena.allocate(DType::kF32, gradients.shape()));
 }
 
+void ShardSum::set_gradients(const Tensor& gradients) {
+  expect(gradients.elements() <= gradients_.elements() || waiting_.empty(),
+         "[shard sum] expected at most {} gradients, got {}", gradients_.elements(), gradients.elements());
+  gradients_ = gradients;
+  for (Tensor& waiting : waiting_) waiting = waiting.rows(0, gradients.elements());
+}
+
 void ShardSum::begin_shard() {
   if (next_ == last_) {
     next_ = first_;

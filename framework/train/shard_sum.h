@@ -18,6 +18,8 @@ class ShardSum {
   // Sums shards [first, last) of S in `gradients` (f32, flat; borrowed). Takes the waiting buffers, each as
   // big, from `arena`. REQUIRES 0 <= first < last <= shards.
   ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards, Arena& arena);
+  // Goes on with a gradient buffer of at most as many elements, between two steps.
+  void set_gradients(const Tensor& gradients);
   int64_t first() const { return first_; }
   int64_t last() const { return last_; }
 

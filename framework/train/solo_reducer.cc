@@ -6,8 +6,13 @@
 
 namespace fern {
 
-SoloReducer::SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena)
-    : sum_(parameters.gradients(), 0, shards, shards, arena), whole_{0, parameters.gradients().elements()} {}
+SoloReducer::SoloReducer(const Tensor& gradients, int64_t shards, Arena& arena)
+    : sum_(gradients, 0, shards, shards, arena), whole_{0, gradients.elements()} {}
+
+void SoloReducer::set_layout(const Parameters& parameters) {
+  sum_.set_gradients(parameters.gradients());
+  whole_ = {0, parameters.gradients().elements()};
+}
 
 void SoloReducer::gather_slices(std::span<float> whole, std::span<const float> slice) {
   expect(whole.size() == slice.size(), "[solo reducer] expected {} elements, got {}", whole.size(),

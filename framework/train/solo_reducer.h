@@ -13,9 +13,11 @@ namespace fern {
 
 class SoloReducer final : public GradReducer {
  public:
-  // Takes its buffers from `arena` (which may be measuring). REQUIRES: parameters allocated (or measuring
-  // too), and alive as long as this; shards >= 1.
-  SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena);
+  // Takes its buffers from `arena` (which may be measuring). REQUIRES: `gradients` allocated (or measuring
+  // too), f32, flat, and alive as long as this; shards >= 1.
+  SoloReducer(const Tensor& gradients, int64_t shards, Arena& arena);
+  SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena)
+      : SoloReducer(parameters.gradients(), shards, arena) {}
   void add(const Parameter&) override {}
   int64_t first_shard() const override { return sum_.first(); }
   int64_t last_shard() const override { return sum_.last(); }
@@ -28,6 +30,11 @@ class SoloReducer final : public GradReducer {
   void gather_values() override {}
   void gather_slices(std::span<float> whole, std::span<const float> slice) override;
   bool is_writer() const override { return true; }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
+    gather_slices(whole, slice);
+  }
+  Slice slice_of(int64_t padded_elements) const override { return {0, padded_elements}; }
+  void set_layout(const Parameters& parameters) override;
 
  private:
   ShardSum sum_;

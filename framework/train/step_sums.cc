@@ -21,6 +21,11 @@ StepSums::StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunk
       chunks_(chunks),
       all_(static_cast<size_t>(micro_batches_ + (2 + kDigestWords) * sequences_ + chunks_)) {}
 
+void StepSums::set_chunks(int64_t chunks) {
+  all_.resize(all_.size() - static_cast<size_t>(chunks_) + static_cast<size_t>(chunks));
+  chunks_ = chunks;
+}
+
 void StepSums::clear() { std::fill(all_.begin(), all_.end(), 0.0); }
 
 std::span<double> StepSums::sequence_losses(int64_t micro) {

@@ -16,6 +16,8 @@ class StepSums {
  public:
   // `chunks`: of the flat gradient (grad_norm.h).
   StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks);
+  // The flat gradient has become shorter. REQUIRES: not more chunks than before.
+  void set_chunks(int64_t chunks);
   // Empties all slots for the next step.
   void clear();
 

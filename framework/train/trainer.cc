@@ -72,20 +72,23 @@ Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
 
 void Trainer::train_step() {
   if (stream_.profile() != nullptr) stream_.profile()->begin_step(step_ + 1);
-  metrics_ = {.step = step_ + 1, .learning_rate = parts_.schedule.at(step_), .language_loss = {}};
+  metrics_ = {.step = step_ + 1, .learning_rate = parts_.schedule.at(step_), .language_loss = {}, .topology = {}};
   {
     const Timer<SpanTimer> step_timer(metrics_.step_s, stream_, "step");
     sums_.clear();
+    scoring_ = parts_.topology != nullptr && parts_.topology->begin_step(step_ + 1);
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
       parts_.gradients.finish();
+      if (scoring_) parts_.scored_gradients->finish();
       square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
       sums_.exchange(parts_.scalars);
     }
     metrics_.loss = sums_.loss();
     metrics_.grad_norm = sums_.grad_norm();
     update();
+    change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
   for (const LanguageCounts& language : counts) {
@@ -103,6 +106,7 @@ void Trainer::forward_backward() {
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
       parts_.gradients.begin_shard();
+      if (scoring_) parts_.scored_gradients->begin_shard();
     }
     for (int64_t micro = shard * per_shard; micro < (shard + 1) * per_shard; ++micro) {
       {
@@ -117,6 +121,7 @@ void Trainer::forward_backward() {
     }
     const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
     parts_.gradients.end_shard();
+    if (scoring_) parts_.scored_gradients->end_shard();
   }
 }
 
@@ -138,6 +143,16 @@ void Trainer::update() {
   }
   const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
   parts_.gradients.gather_values();
+}
+
+// Also after a step that was not applied: patterns change at the same steps whatever happens.
+void Trainer::change_topology() {
+  if (parts_.topology == nullptr) return;
+  const Timer<OpTimer> timer(metrics_.topology_s, stream_, "topology");
+  if (scoring_) parts_.topology->take_scores(step_ + 1);
+  metrics_.topology =
+      parts_.topology->update_after(step_ + 1, parts_.optimizer, parts_.gradients, updates_);
+  if (metrics_.topology) sums_.set_chunks(gradient_chunks(parts_.model.parameters()));
 }
 
 void Trainer::expect_not_too_many_skipped() const {

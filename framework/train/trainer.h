@@ -18,6 +18,7 @@
 #include "framework/optim/schedule.h"
 #include "framework/train/reducers.h"
 #include "framework/train/step_sums.h"
+#include "framework/train/topology.h"
 
 namespace fern {
 
@@ -40,6 +41,8 @@ struct StepMetrics {
   double reduce_s = 0;                // what of it does not go on during the backward pass
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
+  double topology_s = 0;              // of changing patterns after the step
+  std::optional<TopologyUpdate> topology;
 };
 
 // What the trainer works on. Borrowed: all must outlive it.
@@ -51,6 +54,8 @@ struct TrainParts {
   GradReducer& gradients;
   ScalarReducer& scalars;
   Ledger& ledger;
+  Topology* topology = nullptr;           // null: patterns, if there are any, stay
+  GradReducer* scored_gradients = nullptr;  // of topology->scored(); REQUIRED when that is not empty
 };
 
 // Where and how a run saves. `manifest` carries model, recipe and tokenizer hash.
@@ -86,7 +91,9 @@ class Trainer {
   void train_step();
   void forward_backward();
   void update();
+  void change_topology();
   void expect_not_too_many_skipped() const;
+  void restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void save();
   void write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment);
   bool holds_everything() const;
@@ -99,6 +106,7 @@ class Trainer {
   MicroBatch batch_;
   StepSums sums_;
   StepMetrics metrics_;
+  bool scoring_ = false;  // the step under way scores rows of dense gradients
   int64_t step_ = 0, updates_ = 0, skipped_ = 0, skipped_in_a_row_ = 0;
 };
 

@@ -1,8 +1,10 @@
 // How a trainer saves itself and continues.
 #include <exception>
 
+#include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/core/profile.h"
+#include "framework/optim/grad_norm.h"
 #include "framework/train/trainer.h"
 
 namespace fern {
@@ -34,7 +36,9 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
                               .second_moment = second_moment,
                               .manifest = run_.manifest,
                               .ledger = parts_.ledger.to_json(),
-                              .tokenizer_model = run_.tokenizer_model};
+                              .tokenizer_model = run_.tokenizer_model,
+                              .topology = {.ages = parts_.optimizer.ages(), .scores = {}}};
+  if (parts_.topology != nullptr) contents.topology.scores = parts_.topology->scores();
   contents.manifest.step = step_;
   contents.manifest.updates = updates_;
   contents.manifest.skipped_in_a_row = skipped_in_a_row_;
@@ -79,6 +83,22 @@ void Trainer::save() {
                     step_));
 }
 
+void Trainer::restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest) {
+  Parameters& parameters = parts_.model.parameters();
+  const bool is_dense = manifest.topology_hash.empty();
+  expect(is_dense == parameters.sparse_runs().empty() || (!is_dense && parts_.topology != nullptr),
+         "{}: it is a checkpoint of a {} model, and the recipe's is {}; give the run another --out",
+         checkpoint.string(), is_dense ? "dense" : "sparse", is_dense ? "sparse" : "dense");
+  if (is_dense) return;
+  parameters.set_patterns(read_patterns(checkpoint, manifest, parameters));
+  parts_.gradients.set_layout(parameters);
+  parts_.optimizer.set_layout(parameters, parts_.gradients.slice());
+  TopologyMemory memory = read_topology_memory(checkpoint, manifest, parameters);
+  parts_.optimizer.set_ages(std::move(memory.ages));
+  if (parts_.topology != nullptr) parts_.topology->restore(memory.scores);
+  sums_.set_chunks(gradient_chunks(parameters));
+}
+
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   const Manifest manifest = read_manifest(checkpoint);
   const std::string difference = model_difference(manifest.model, run_.manifest.model);
@@ -92,6 +112,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
          checkpoint.string(), manifest.tokenizer_sha256, run_.manifest.tokenizer_sha256);
   Ledger ledger = Ledger::from_json(load_ledger(checkpoint, manifest));
   ledger.expect_languages(languages_of(parts_.loader));
+  restore_patterns(checkpoint, manifest);
   load_checkpoint(checkpoint, manifest, parts_.model.parameters(),
                   parts_.optimizer.first_moment().values<float>(),
                   parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slice());

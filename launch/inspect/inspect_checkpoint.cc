@@ -2,7 +2,10 @@
 #include <spdlog/spdlog.h>
 
 #include "framework/checkpoint/checkpoint.h"
+#include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
+#include "framework/model/config_json.h"
+#include "framework/model/transformer.h"
 #include "launch/inspect/inspect.h"
 
 namespace fern {
@@ -10,6 +13,24 @@ namespace fern {
 namespace fs = std::filesystem;
 
 namespace {
+
+// Reads the patterns against what the manifest declares of them.
+void describe_patterns(nlohmann::ordered_json& described, const fs::path& path, const Manifest& manifest) {
+  const Transformer model(model_config_from_json(manifest.model));
+  read_patterns(path, manifest, model.parameters());
+  described["topology_hash"] = manifest.topology_hash;
+  nlohmann::ordered_json densities;
+  for (const Parameter& parameter : model.parameters().list()) {
+    const auto declared = manifest.sparsity.find(parameter.name);
+    if (declared == manifest.sparsity.end()) continue;
+    const int64_t nonzeros = declared->at("nonzeros");
+    densities[parameter.name] = {
+        {"nonzeros", nonzeros},
+        {"density", static_cast<double>(nonzeros) / static_cast<double>(parameter.shape.elements())},
+        {"block", declared->at("block")}};
+  }
+  described["sparsity"] = std::move(densities);
+}
 
 nlohmann::ordered_json describe_checkpoint(const fs::path& path) {
   const Manifest manifest = read_manifest(path);
@@ -26,6 +47,7 @@ nlohmann::ordered_json describe_checkpoint(const fs::path& path) {
                                       {"tokenizer_sha256", manifest.tokenizer_sha256},
                                       {"model", manifest.model},
                                       {"verified", true}};
+  if (!manifest.topology_hash.empty()) describe_patterns(described, path, manifest);
   if (!manifest.optimizer_hash.empty()) described["optimizer_hash"] = manifest.optimizer_hash;
   return described;
 }

@@ -103,6 +103,11 @@ class WatchedReducer final : public GradReducer {
     inner_.gather_slices(whole, slice);
   }
   bool is_writer() const override { return inner_.is_writer(); }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
+    inner_.gather_everywhere(whole, slice);
+  }
+  Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
+  void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
 
   std::vector<int64_t> started_before_the_end;
 

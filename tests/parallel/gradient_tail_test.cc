@@ -16,12 +16,12 @@ Parameters three_parameters() {
 
 TEST(GradientTail, IsEmptyAtFirst) {
   const Parameters parameters = three_parameters();
-  EXPECT_EQ(GradientTail(parameters).begin(), 30);
+  EXPECT_EQ(GradientTail(parameters.list()).begin(), 30);
 }
 
 TEST(GradientTail, GrowsOverWhatIsCompleteWithoutAGap) {
   const Parameters parameters = three_parameters();
-  GradientTail tail(parameters);
+  GradientTail tail(parameters.list());
   tail.add(parameters.list()[1]);
   EXPECT_EQ(tail.begin(), 30);
   tail.add(parameters.list()[2]);
@@ -32,7 +32,7 @@ TEST(GradientTail, GrowsOverWhatIsCompleteWithoutAGap) {
 
 TEST(GradientTail, RestartsEmpty) {
   const Parameters parameters = three_parameters();
-  GradientTail tail(parameters);
+  GradientTail tail(parameters.list());
   tail.add(parameters.list()[2]);
   tail.restart();
   EXPECT_EQ(tail.begin(), 30);
@@ -42,14 +42,14 @@ TEST(GradientTail, RestartsEmpty) {
 
 TEST(GradientTail, GradientReportedTwiceIsRefused) {
   const Parameters parameters = three_parameters();
-  GradientTail tail(parameters);
+  GradientTail tail(parameters.list());
   tail.add(parameters.list()[2]);
   EXPECT_THROW(tail.add(parameters.list()[2]), Error);
 }
 
 TEST(GradientTail, ParameterOfAnotherModelIsRefused) {
   const Parameters parameters = three_parameters();
-  GradientTail tail(parameters);
+  GradientTail tail(parameters.list());
   Parameter other = parameters.list()[2];
   other.offset = 5;
   EXPECT_THROW(tail.add(other), Error);

@@ -1,0 +1,153 @@
+#include "framework/checkpoint/topology_file.h"
+
+#include "framework/checkpoint/dataset_file.h"
+#include "framework/checkpoint/layout.h"
+#include "framework/checkpoint/tensor_hash.h"
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace {
+
+constexpr const char *kRows = "row_begin/", *kColumns = "columns/", *kGeneration = "generation/",
+                     *kScores = "scores/", *kBirths = "births";
+
+std::vector<int32_t> columns_of(const Pattern& pattern) {
+  return {pattern.column_index().begin(), pattern.column_index().end()};
+}
+
+template <typename T>
+void feed(Xxh128& hash, std::span<const T> values) {
+  hash.update(values.data(), values.size_bytes());
+}
+
+void feed(Xxh128& hash, const Parameter& parameter, const Pattern& pattern) {
+  feed_header(hash, parameter);
+  const int64_t block[] = {pattern.block().rows, pattern.block().columns};
+  feed(hash, std::span<const int64_t>(block));
+  feed(hash, pattern.row_begin());
+  feed(hash, std::span<const int32_t>(columns_of(pattern)));
+}
+
+struct Declared {
+  BlockShape block;
+  int64_t nonzeros = 0;
+};
+
+// What the manifest says of one parameter.
+Declared declared(const Manifest& manifest, const std::filesystem::path& checkpoint,
+                  const std::string& name) {
+  try {
+    const nlohmann::json& entry = manifest.sparsity.at(name);
+    return {{entry.at("block").at(0), entry.at("block").at(1)}, entry.at("nonzeros")};
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: its manifest does not say which weights of {} exist: {}", checkpoint.string(), name,
+         error.what());
+  }
+}
+
+Pattern read_pattern(const DatasetReader& file, const Manifest& manifest,
+                     const std::filesystem::path& checkpoint, const Parameter& parameter) {
+  const Declared said = declared(manifest, checkpoint, parameter.name);
+  const std::vector<int32_t> wide = file.read_all<int32_t>(kColumns + parameter.name);
+  for (const int32_t column : wide)
+    expect(column >= 0 && column < kMostBlockColumns, "{}: {} has a column {}: it is damaged",
+           checkpoint.string(), parameter.name, column);
+  Pattern pattern(parameter.shape[0], parameter.shape[1], said.block,
+                  file.read_all<int64_t>(kRows + parameter.name), {wide.begin(), wide.end()});
+  expect(pattern.nonzeros() == said.nonzeros,
+         "{}: its manifest declares {} non-zeros of {} (density {:.4f}), but its pattern has {} (density "
+         "{:.4f})",
+         checkpoint.string(), said.nonzeros, parameter.name,
+         static_cast<double>(said.nonzeros) / static_cast<double>(parameter.shape.elements()),
+         pattern.nonzeros(), pattern.density());
+  return pattern;
+}
+
+}  // namespace
+
+FileRecord write_topology(const std::filesystem::path& path, const Parameters& parameters,
+                          const TopologyMemory& memory) {
+  DatasetWriter file(path);
+  for (size_t i = 0; i < parameters.list().size(); ++i) {
+    const Parameter& parameter = parameters.list()[i];
+    if (!parameter.sparse) continue;
+    const Pattern pattern = parameters.pattern_of(static_cast<int>(i));
+    file.write<int64_t>(kRows + parameter.name, pattern.row_begin());
+    file.write<int32_t>(kColumns + parameter.name, columns_of(pattern));
+    if (!memory.ages.generation.empty()) {
+      const auto begin = memory.ages.generation.begin() + parameter.offset;
+      const std::vector<int32_t> generation(begin, begin + parameter.nonzeros);
+      file.write<int32_t>(kGeneration + parameter.name, generation);
+    }
+  }
+  if (!memory.ages.generation.empty()) file.write<int64_t>(kBirths, memory.ages.births);
+  for (const auto& [name, scores] : memory.scores) {
+    const std::vector<int64_t> bits(scores.begin(), scores.end());
+    file.write<int64_t>(kScores + name, bits);
+  }
+  return file.finish();
+}
+
+std::string topology_hash(const Parameters& parameters) {
+  if (parameters.sparse_runs().empty()) return "";
+  Xxh128 hash;
+  for (size_t i = 0; i < parameters.list().size(); ++i)
+    if (parameters.list()[i].sparse)
+      feed(hash, parameters.list()[i], parameters.pattern_of(static_cast<int>(i)));
+  return hash.hex();
+}
+
+std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                     const Parameters& parameters) {
+  std::vector<SparseRun> sparse;
+  if (manifest.topology_hash.empty()) return sparse;
+  const DatasetReader file(checkpoint, manifest, kTopologyFile);
+  Xxh128 hash;
+  for (const ParameterRun run : parameters.runs()) {
+    std::vector<Pattern> patterns;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      if (manifest.sparsity.contains(parameter.name))
+        patterns.push_back(read_pattern(file, manifest, checkpoint, parameter));
+    }
+    if (patterns.empty()) continue;
+    expect(static_cast<int>(patterns.size()) == run.count,
+           "{}: expected all or none of the {} matrices from {} on to have patterns, got {}",
+           checkpoint.string(), run.count, parameters.list()[static_cast<size_t>(run.first)].name,
+           patterns.size());
+    for (size_t i = 0; i < patterns.size(); ++i)
+      feed(hash, parameters.list()[static_cast<size_t>(run.first) + i], patterns[i]);
+    sparse.push_back({run, Pattern::stacked(patterns)});
+  }
+  const std::string got = hash.hex();
+  expect(got == manifest.topology_hash, "{}: expected topology hash {}, got {}: its patterns are not its own",
+         checkpoint.string(), manifest.topology_hash, got);
+  return sparse;
+}
+
+TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                    const Parameters& parameters) {
+  TopologyMemory memory;
+  if (manifest.topology_hash.empty()) return memory;
+  const DatasetReader file(checkpoint, manifest, kTopologyFile);
+  if (file.has(kBirths)) {
+    memory.ages.births = file.read_all<int64_t>(kBirths);
+    memory.ages.generation.resize(static_cast<size_t>(parameters.padded_elements()));
+  }
+  for (const Parameter& parameter : parameters.list()) {
+    if (!parameter.sparse) continue;
+    if (file.has(kBirths)) {
+      std::vector<int32_t> generation(static_cast<size_t>(parameter.nonzeros));
+      file.read<int32_t>(generation, kGeneration + parameter.name, {parameter.nonzeros});
+      std::ranges::transform(generation, memory.ages.generation.begin() + parameter.offset,
+                             [](int32_t g) { return static_cast<uint16_t>(g); });
+    }
+    if (!file.has(kScores + parameter.name)) continue;
+    const std::vector<int64_t> bits = file.read_all<int64_t>(kScores + parameter.name);
+    memory.scores.push_back({parameter.name, {bits.begin(), bits.end()}});
+  }
+  return memory;
+}
+
+}  // namespace fern

@@ -1,0 +1,32 @@
+// topology.h5: which weights of a checkpoint exist, and what a method remembers of them (format.md).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/checkpoint/checkpoint.h"
+#include "framework/model/parameters.h"
+
+namespace fern {
+
+// Patterns of all sparse parameters. REQUIRES: there is one.
+FileRecord write_topology(const std::filesystem::path& path, const Parameters& parameters,
+                          const TopologyMemory& memory);
+
+// XXH3-128 over, for each sparse parameter in order, its name, shape, block and pattern (format.md). "" of a
+// dense model.
+std::string topology_hash(const Parameters& parameters);
+
+// The checkpoint's patterns as runs of `parameters`; none of a dense checkpoint. Reads every hash, that of
+// the topology too. Errors: patterns that are not of these parameters; a hash or a count that the manifest
+// declares otherwise; a run of which only some matrices have patterns.
+std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                     const Parameters& parameters);
+// REQUIRES: parameters have these patterns. Empty where the checkpoint says nothing.
+TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                    const Parameters& parameters);
+
+}  // namespace fern

@@ -1,0 +1,201 @@
+#include "framework/train/topology.h"
+
+#include <algorithm>
+
+#include "framework/checkpoint/topology_file.h"
+#include "framework/core/error.h"
+#include "framework/sparsity/plain_product.h"
+
+namespace fern {
+
+namespace {
+
+bool is_sparse(const SparsityConfig& config, const Parameters& parameters, ParameterRun run) {
+  return is_sparse(config, parameters.list()[static_cast<size_t>(run.first)].name);
+}
+
+std::vector<SparseWeight> sparse_weights(const SparsityConfig& config, const Parameters& parameters) {
+  std::vector<SparseWeight> weights;
+  for (const ParameterRun run : parameters.runs()) {
+    if (!is_sparse(config, parameters, run)) continue;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      weights.push_back({parameter.name, parameter.shape[0], parameter.shape[1], config.block_shape()});
+    }
+  }
+  return weights;
+}
+
+int64_t elements_of(const SparseWeight& weight, RowRange rows) {
+  return (rows.last - rows.first) * weight.columns;
+}
+
+// Patterns of weights, in order, as patterns of runs.
+std::vector<SparseRun> as_runs(const Parameters& parameters, const Method& method,
+                               std::vector<Pattern> patterns) {
+  std::vector<SparseRun> sparse;
+  size_t weight = 0;
+  for (const ParameterRun run : parameters.runs()) {
+    if (!is_sparse(method.setup().config, parameters, run)) continue;
+    const auto count = static_cast<size_t>(run.count);
+    sparse.push_back({run, Pattern::stacked(std::span(patterns).subspan(weight, count))});
+    weight += count;
+  }
+  return sparse;
+}
+
+}  // namespace
+
+std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
+                                    int64_t train_steps, uint64_t seed) {
+  if (config.method == SparsityMethod::kDense) return nullptr;
+  std::vector<SparseWeight> weights = sparse_weights(config, parameters);
+  if (weights.empty())
+    fail_usage(
+        "sparsity.method = \"{}\": expected some weights to be sparse, got none; set sparsity.attention or "
+        "sparsity.feed_forward",
+        name_of(config.method));
+  return make_method({.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
+}
+
+void set_initial_patterns(Parameters& parameters, const Method& method) {
+  std::vector<Pattern> patterns;
+  for (size_t i = 0; i < method.setup().weights.size(); ++i) patterns.push_back(method.initial(i));
+  std::vector<SparseRun> sparse = as_runs(parameters, method, std::move(patterns));
+  std::erase_if(sparse, [](const SparseRun& run) { return run.pattern.density() == 1; });
+  parameters.set_patterns(std::move(sparse));
+}
+
+Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena)
+    : method_(std::move(method)), parameters_(parameters) {
+  const MethodSetup& setup = method_->setup();
+  for (const ParameterRun run : parameters.runs()) {
+    if (!is_sparse(setup.config, parameters, run)) continue;
+    int64_t first_row = 0;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      places_.push_back({i, run, first_row});
+      first_row += parameters.list()[static_cast<size_t>(i)].shape[0];
+    }
+  }
+  if (!method_->scored()) return;
+  empty_scores();
+  int64_t most = 0;
+  for (int64_t step = 1; step <= setup.train_steps; ++step) {
+    int64_t elements = 0;
+    for (size_t i = 0; i < places_.size(); ++i)
+      elements += elements_of(setup.weights[i], method_->scored_rows(step, i));
+    most = std::max(most, elements);
+  }
+  window_ = arena.allocate(DType::kF32, {(most + kParameterChunk - 1) / kParameterChunk * kParameterChunk});
+}
+
+std::vector<Topology::Part> Topology::parts_of(int64_t step) const {
+  std::vector<Part> parts;
+  int64_t offset = 0;
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const SparseWeight& weight = method_->setup().weights[i];
+    const RowRange rows = method_->scored_rows(step, i);
+    const int64_t elements = elements_of(weight, rows);
+    if (elements == 0) continue;
+    parts.push_back({i, rows,
+                     window_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight.columns})});
+    offset += elements;
+  }
+  return parts;
+}
+
+bool Topology::begin_step(int64_t step) {
+  std::vector<ScoredRows> rows;
+  for (const Part& part : parts_of(step)) {
+    const Place& place = places_[part.weight];
+    rows.push_back({place.run, place.first_row + part.rows.first, part.gradient});
+  }
+  const bool scores = !rows.empty();
+  parameters_.set_scored_rows(std::move(rows));
+  return scores;
+}
+
+void Topology::take_scores(int64_t step) {
+  for (const Part& part : parts_of(step))
+    scores_[part.weight].offer_rows(pattern_of(part.weight), part.gradient.as<float>(), part.rows.first,
+                                    part.rows.last);
+  parameters_.set_scored_rows({});
+}
+
+Pattern Topology::pattern_of(size_t weight) const {
+  const Place& place = places_[weight];
+  if (parameters_.list()[static_cast<size_t>(place.parameter)].sparse)
+    return parameters_.pattern_of(place.parameter);
+  const SparseWeight& shape = method_->setup().weights[weight];
+  return Pattern::full(shape.rows, shape.columns, shape.block);
+}
+
+// In the pattern's order, also of a matrix that is still dense and so lies row by row.
+std::vector<float> Topology::values_of(size_t weight, const Pattern& pattern) const {
+  const std::span<const float> values = parameters_.value(places_[weight].parameter).values<float>();
+  if (parameters_.list()[static_cast<size_t>(places_[weight].parameter)].sparse)
+    return {values.begin(), values.end()};
+  std::vector<float> ordered(values.size());
+  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t value) {
+    ordered[static_cast<size_t>(value)] = values[static_cast<size_t>(row * pattern.columns() + column)];
+  });
+  return ordered;
+}
+
+std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
+                                                     int64_t updates) {
+  if (!method_->updates_after(step)) return std::nullopt;
+  const size_t weights = places_.size();
+  std::vector<Pattern> patterns;
+  std::vector<std::vector<float>> values;
+  std::vector<std::vector<Candidate>> candidates(weights);
+  for (size_t i = 0; i < weights; ++i) {
+    patterns.push_back(pattern_of(i));
+    values.push_back(values_of(i, patterns.back()));
+    if (!scores_.empty()) candidates[i] = scores_[i].candidates();
+  }
+  std::vector<WeightView> views;
+  for (size_t i = 0; i < weights; ++i) views.push_back({patterns[i], values[i], candidates[i]});
+  const std::vector<Change> changes = method_->counts(step, views);
+  std::vector<Pattern> next;
+  bool grows = false;
+  for (size_t i = 0; i < weights; ++i) {
+    next.push_back(method_->next(step, i, views[i], changes[i]));
+    grows = grows || changes[i].grow > 0;
+  }
+  TopologyUpdate update;
+  update.counts = change_topology(parameters_, optimizer, gradients,
+                                  as_runs(parameters_, *method_, std::move(next)), updates, grows);
+  update.nonzeros = parameters_.elements();
+  update.hash = topology_hash(parameters_);
+  if (!scores_.empty()) empty_scores();
+  return update;
+}
+
+void Topology::empty_scores() {
+  scores_.clear();
+  for (size_t i = 0; i < places_.size(); ++i) scores_.push_back(method_->growth_scores(i));
+}
+
+std::vector<TopologyMemory::Scores> Topology::scores() const {
+  std::vector<TopologyMemory::Scores> all;
+  for (size_t i = 0; i < scores_.size(); ++i) {
+    std::vector<uint64_t> state = scores_[i].state();
+    if (!state.empty()) all.push_back({method_->setup().weights[i].name, std::move(state)});
+  }
+  return all;
+}
+
+void Topology::restore(const std::vector<TopologyMemory::Scores>& scores) {
+  for (size_t i = 0; i < scores_.size(); ++i)
+    for (const auto& [name, state] : scores)
+      if (name == method_->setup().weights[i].name) scores_[i].restore(state);
+}
+
+size_t Topology::bytes() const {
+  size_t bytes = 0;
+  for (size_t i = 0; i < scores_.size(); ++i) bytes += method_->growth_scores(i).bytes();
+  return bytes;
+}
+
+}  // namespace fern

@@ -1,0 +1,86 @@
+// Which weights exist while a model trains: applies a method's decisions (sparsity/method.h) at the steps
+// that it names.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/checkpoint/checkpoint.h"
+#include "framework/core/arena.h"
+#include "framework/model/parameters.h"
+#include "framework/optim/adamw.h"
+#include "framework/sparsity/method.h"
+#include "framework/train/reducers.h"
+#include "framework/train/topology_change.h"
+
+namespace fern {
+
+// The method for the parameters that `config` makes sparse; null for SparsityConfig::method kDense. Products
+// use some matrices as one (q|k|v, gate|up), and those are sparse together. Errors (kBadUsage): no parameter
+// is sparse; those of make_method().
+std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
+                                    int64_t train_steps, uint64_t seed);
+// Gives the parameters the method's initial patterns. Where all weights exist at first they stay dense, and
+// so do their products. REQUIRES: before allocate().
+void set_initial_patterns(Parameters& parameters, const Method& method);
+
+// What one update did.
+struct TopologyUpdate {
+  TopologyCounts counts;
+  int64_t nonzeros = 0;
+  std::string hash;  // of all patterns
+};
+
+class Topology {
+ public:
+  // Takes room in `arena` (which may be measuring) for the rows of dense gradient that one step scores.
+  // Borrows the parameters. REQUIRES: they have the method's initial patterns, or later ones.
+  Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena);
+
+  // Rows scored in one step, f32, flat, whole chunks; empty when the method scores none. To be reduced as
+  // gradients are.
+  const Tensor& scored() const { return window_; }
+  // Whether step `step` (from 1), which is about to begin, scores rows. If so backward adds their gradient to
+  // scored().
+  bool begin_step(int64_t step);
+  // scored() holds the sums over all processes.
+  void take_scores(int64_t step);
+  // Changes the patterns if an update follows `step`, after its optimizer update. Every process comes to the
+  // same patterns. REQUIRES: between two steps.
+  std::optional<TopologyUpdate> update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
+                                             int64_t updates);
+
+  // For checkpoints. restore() REQUIRES: the parameters have the checkpoint's patterns.
+  std::vector<TopologyMemory::Scores> scores() const;
+  void restore(const std::vector<TopologyMemory::Scores>& scores);
+
+  size_t bytes() const;  // of what is kept outside the arena
+
+ private:
+  // A weight of the method: which parameter, and where in its run.
+  struct Place {
+    int parameter = 0;
+    ParameterRun run;
+    int64_t first_row = 0;
+  };
+  struct Part {
+    size_t weight = 0;
+    RowRange rows;
+    Tensor gradient;  // [rows, columns], in the window
+  };
+  std::vector<Part> parts_of(int64_t step) const;
+  Pattern pattern_of(size_t weight) const;
+  std::vector<float> values_of(size_t weight, const Pattern& pattern) const;
+  void empty_scores();
+
+  std::unique_ptr<Method> method_;
+  Parameters& parameters_;
+  std::vector<Place> places_;
+  std::vector<GrowthScores> scores_;  // by weight; none unless the method is scored()
+  Tensor window_;
+};
+
+}  // namespace fern
