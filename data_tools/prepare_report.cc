@@ -127,7 +127,7 @@ void say_summary(WorkProgress& progress, const std::vector<LanguageReport>& repo
   say_splits(progress, reports);
   say_parity(progress, reports);
   progress.say(fmt::format("prepared {}: {} ({} pieces), shards, and {} with every language's counts",
-                           folder.string(), kTokenizerFile, tokenizer.vocabulary(), kManifestFile));
+                           folder.string(), kTokenizerFile, tokenizer.vocabulary(), kPreparedFile));
 }
 
 }  // namespace fern

@@ -40,13 +40,13 @@ PreparedFolder::PreparedFolder(fs::path folder, json settings)
   expect(!taken || manifest_of(folder_),
          "data.folder: {} is there, but fern prepare did not make it (it has no {}); "
          "name another folder or move it away",
-         folder_.string(), kManifestFile);
+         folder_.string(), kPreparedFile);
   // An earlier run may have been stopped between its last two renames.
   if (!taken && manifest_of(partial())) put_in_place();
 }
 
 std::optional<json> PreparedFolder::manifest_of(const fs::path& folder) const {
-  auto manifest = read_json(folder / kManifestFile);
+  auto manifest = read_json(folder / kPreparedFile);
   return manifest && manifest->contains("fingerprint") ? manifest : std::nullopt;
 }
 
@@ -96,7 +96,7 @@ void PreparedFolder::finish(json manifest) {
   manifest["fingerprint"] = fingerprint(settings_);
   remove_tree(reports());
   fs::remove(partial() / kSettingsFile);
-  write_text_durably(partial() / kManifestFile, manifest.dump(2));
+  write_text_durably(partial() / kPreparedFile, manifest.dump(2));
   put_in_place();
 }
 

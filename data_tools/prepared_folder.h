@@ -12,7 +12,7 @@
 namespace fern {
 
 inline constexpr const char* kTokenizerFile = "tokenizer.model";
-inline constexpr const char* kManifestFile = "prepare.json";
+inline constexpr const char* kPreparedFile = "prepare.json";
 
 class PreparedFolder {
  public:

@@ -15,8 +15,7 @@ ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) 
 }
 
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
-  if (const auto method =
-          make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
+  if (const auto method = make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
     set_initial_patterns(model.parameters(), *method);
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);

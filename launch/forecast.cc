@@ -26,8 +26,7 @@ std::vector<MicroBatch> sample(const ModelConfig& model, const Recipe& recipe, c
 
 int64_t stored_elements(const ModelConfig& config, const Recipe& recipe) {
   Transformer model(config);
-  if (const auto method =
-          make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
+  if (const auto method = make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
     set_initial_patterns(model.parameters(), *method);
   return model.parameters().elements();
 }

@@ -16,7 +16,7 @@ fs::path tokenizer_file(const Recipe& recipe) { return fs::path(recipe.data.fold
 
 // A recipe that names other languages than were prepared would not be what was trained.
 void expect_prepared_for(const Recipe& recipe) {
-  std::ifstream file(fs::path(recipe.data.folder) / kManifestFile);
+  std::ifstream file(fs::path(recipe.data.folder) / kPreparedFile);
   const auto manifest = nlohmann::json::parse(file, nullptr, false);
   if (!manifest.is_object() || !manifest.contains("settings")) return;  // shards that something else made
   const nlohmann::json& there = manifest.at("settings");

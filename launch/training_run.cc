@@ -51,8 +51,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       topology_(topology_of(model_.parameters(), recipe, topology_arena_)),
       reducers_(parallelize(in_place(model_, recipe, parameters_arena_), mesh, recipe.batch.reduction_shards,
                             communicator, reduction_arena_)),
-      scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards, communicator,
-                                      topology_arena_)),
+      scored_gradients_(
+          score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards, communicator, topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
       ledger_(data.names()),
       trainer_(recipe.train,

@@ -13,21 +13,24 @@ std::vector<Field> what_exists() {
   return {
       {.key = "sparsity.method",
        .place = [](Recipe& r) -> Place { return choice(r.sparsity.method); },
-       .meaning = "Which weights exist, and how that changes: dense (all), static (drawn at random, kept), set "
-                  "(the smallest go, others come at random), rigl (those with the largest gradients come), srigl "
-                  "(the same with constant fan-in and neurons that may go), gradual (dense at first, pruned by "
-                  "magnitude along a cubic), magnitude and random (pruned once). Weights that do not exist take "
-                  "neither memory nor time.",
+       .meaning =
+           "Which weights exist, and how that changes: dense (all), static (drawn at random, kept), set "
+           "(the smallest go, others come at random), rigl (those with the largest gradients come), srigl "
+           "(the same with constant fan-in and neurons that may go), gradual (dense at first, pruned by "
+           "magnitude along a cubic), magnitude and random (pruned once). Weights that do not exist take "
+           "neither memory nor time.",
        .names = names_in(kMethodNames)},
       {.key = "sparsity.pattern",
        .place = [](Recipe& r) -> Place { return choice(r.sparsity.pattern); },
-       .meaning = "Which weights may exist together: unstructured (any), block (square blocks), fan_in (as many "
-                  "in each row), n_of_m (n of every m neighbours in a row), butterfly (a fixed flat block "
-                  "butterfly).",
+       .meaning =
+           "Which weights may exist together: unstructured (any), block (square blocks), fan_in (as many "
+           "in each row), n_of_m (n of every m neighbours in a row), butterfly (a fixed flat block "
+           "butterfly).",
        .names = names_in(kPatternNames)},
       {.key = "sparsity.block",
        .place = [](Recipe& r) -> Place { return &r.sparsity.block; },
-       .meaning = "Side of a block, for patterns block and butterfly. Divides the sides of every sparse weight.",
+       .meaning =
+           "Side of a block, for patterns block and butterfly. Divides the sides of every sparse weight.",
        .unit = "weights",
        .raising = "faster products; a coarser choice of weights",
        .least = 1,
@@ -46,22 +49,25 @@ std::vector<Field> what_exists() {
        .most = 1024},
       {.key = "sparsity.sparsity",
        .place = [](Recipe& r) -> Place { return &r.sparsity.sparsity; },
-       .meaning = "Share of the weights of all sparse matrices that do not exist (in the end, for methods that "
-                  "prune). 0.9 leaves a tenth.",
+       .meaning =
+           "Share of the weights of all sparse matrices that do not exist (in the end, for methods that "
+           "prune). 0.9 leaves a tenth.",
        .raising = "less memory and time; a worse fit at the same width",
        .least = 0},
       {.key = "sparsity.distribution",
        .place = [](Recipe& r) -> Place { return choice(r.sparsity.distribution); },
-       .meaning = "How the weights that exist are shared out over matrices: uniform (equal density), erdos_renyi "
-                  "(density in proportion to (rows + columns) / (rows x columns): small matrices stay denser). "
-                  "For matrices erdos_renyi_kernel is the same.",
+       .meaning =
+           "How the weights that exist are shared out over matrices: uniform (equal density), erdos_renyi "
+           "(density in proportion to (rows + columns) / (rows x columns): small matrices stay denser). "
+           "For matrices erdos_renyi_kernel is the same.",
        .names = names_in(kDistributionNames)},
       {.key = "sparsity.layers",
        .place = [](Recipe& r) -> Place {
          return WeightsPlace{&r.sparsity.layer_names, &r.sparsity.layer_sparsities};
        },
-       .meaning = "Sparsities of their own for some matrices, as {\"layers.0\" = 0.5, q_proj = 0.8}: the first "
-                  "name that is part of the parameter's name counts. The others share sparsity.sparsity."},
+       .meaning =
+           "Sparsities of their own for some matrices, as {\"layers.0\" = 0.5, q_proj = 0.8}: the first "
+           "name that is part of the parameter's name counts. The others share sparsity.sparsity."},
       {.key = "sparsity.attention",
        .place = [](Recipe& r) -> Place { return &r.sparsity.attention; },
        .meaning = "Make the projections of attention sparse."},
@@ -99,8 +105,9 @@ std::vector<Field> how_it_changes() {
        .most = 1},
       {.key = "sparsity.scoring_steps",
        .place = [](Recipe& r) -> Place { return &r.sparsity.scoring_steps; },
-       .meaning = "Steps before an update over which the dense gradient is looked at, a part of the rows in each: "
-                  "rigl, srigl. No rank ever holds more of it than one part.",
+       .meaning =
+           "Steps before an update over which the dense gradient is looked at, a part of the rows in each: "
+           "rigl, srigl. No rank ever holds more of it than one part.",
        .unit = "steps",
        .raising = "less memory; scores are older by up to as many steps",
        .least = 1},
@@ -121,13 +128,15 @@ std::vector<Field> how_it_changes() {
        .most = 1},
       {.key = "sparsity.end",
        .place = [](Recipe& r) -> Place { return &r.sparsity.end; },
-       .meaning = "Share of the run at which gradual pruning has arrived, and at which magnitude and random prune.",
+       .meaning =
+           "Share of the run at which gradual pruning has arrived, and at which magnitude and random prune.",
        .raising = "gentler pruning, less time to recover",
        .most = 1},
       {.key = "sparsity.global",
        .place = [](Recipe& r) -> Place { return &r.sparsity.global; },
-       .meaning = "Drop, grow and prune across all matrices instead of in each: matrices end with densities of "
-                  "their own."},
+       .meaning =
+           "Drop, grow and prune across all matrices instead of in each: matrices end with densities of "
+           "their own."},
   };
 }
 

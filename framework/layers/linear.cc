@@ -24,27 +24,29 @@ const SparseProduct* Linear::sparse() const {
   if (topology_version_ != parameters_.topology_version()) {
     const Pattern* pattern = parameters_.pattern_of(run_);
     sparse_.reset();
-    if (pattern != nullptr) sparse_.emplace(*pattern);
+    if (pattern != nullptr) {
+      sparse_.emplace(*pattern);
+      if (packed_) packed_->give_back();
+      packed_.reset();
+    }
     topology_version_ = parameters_.topology_version();
   }
   return sparse_ ? &*sparse_ : nullptr;
 }
 
 void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
-  const PackedWeight* weight = packed(stream);
   if (const SparseProduct* product = sparse())
     product->forward(y_TO, x_TI, parameters_.values_of(run_), stream);
-  else if (weight != nullptr && weight->has_forward())
+  else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_forward())
     weight->forward(y_TO, x_TI, stream);
   else
     linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
 }
 
 void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
-  const PackedWeight* weight = packed(stream);
   if (const SparseProduct* product = sparse())
     product->backward_input(dx_TI, dy_TO, parameters_.values_of(run_), stream);
-  else if (weight != nullptr && weight->has_backward())
+  else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_backward())
     weight->backward_input(dx_TI, dy_TO, stream);
   else
     linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);

@@ -27,6 +27,9 @@ class PackedWeight {
   // dX = dY W. REQUIRES has_backward().
   void backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const;
 
+  // Gives its memory back to the system, for good.
+  void give_back() const;
+
  private:
   int64_t outputs_, inputs_;
   DType dtype_;

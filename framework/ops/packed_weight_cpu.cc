@@ -109,4 +109,9 @@ void PackedWeight::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& str
   product(dx_TI, dy_TO, backward_, inputs_, outputs_);
 }
 
+void PackedWeight::give_back() const {
+  fern::give_back(forward_, 0);
+  fern::give_back(backward_, 0);
+}
+
 }  // namespace fern

@@ -56,19 +56,19 @@ MetricsLog::~MetricsLog() { ::close(file_); }
 
 void MetricsLog::write(const StepMetrics& m) {
   Json json{{"step", m.step},
-                  {"loss", m.loss},
-                  {"tokens", m.tokens},
-                  {"loss_tokens", m.loss_tokens},
-                  {"tokens_per_s", tokens_per_s(m)},
-                  {"grad_norm", m.grad_norm},
-                  {"lr", m.learning_rate},
-                  {"skipped", m.skipped},
-                  {"language_loss", language_losses(languages_, m.language_loss)},
-                  {"step_s", m.step_s},
-                  {"data_s", m.data_s},
-                  {"forward_backward_s", m.forward_backward_s},
-                  {"reduce_s", m.reduce_s},
-                  {"optimizer_s", m.optimizer_s}};
+            {"loss", m.loss},
+            {"tokens", m.tokens},
+            {"loss_tokens", m.loss_tokens},
+            {"tokens_per_s", tokens_per_s(m)},
+            {"grad_norm", m.grad_norm},
+            {"lr", m.learning_rate},
+            {"skipped", m.skipped},
+            {"language_loss", language_losses(languages_, m.language_loss)},
+            {"step_s", m.step_s},
+            {"data_s", m.data_s},
+            {"forward_backward_s", m.forward_backward_s},
+            {"reduce_s", m.reduce_s},
+            {"optimizer_s", m.optimizer_s}};
   if (m.topology)
     json["topology"] = {{"hash", m.topology->hash},
                         {"nonzeros", m.topology->nonzeros},

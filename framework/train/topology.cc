@@ -55,7 +55,8 @@ std::unique_ptr<Method> make_method(const SparsityConfig& config, const Paramete
         "sparsity.method = \"{}\": expected some weights to be sparse, got none; set sparsity.attention or "
         "sparsity.feed_forward",
         name_of(config.method));
-  return make_method({.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
+  return make_method(
+      {.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
 }
 
 void set_initial_patterns(Parameters& parameters, const Method& method) {
@@ -97,8 +98,8 @@ std::vector<Topology::Part> Topology::parts_of(int64_t step) const {
     const RowRange rows = method_->scored_rows(step, i);
     const int64_t elements = elements_of(weight, rows);
     if (elements == 0) continue;
-    parts.push_back({i, rows,
-                     window_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight.columns})});
+    parts.push_back(
+        {i, rows, window_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight.columns})});
     offset += elements;
   }
   return parts;
@@ -194,7 +195,7 @@ void Topology::restore(const std::vector<TopologyMemory::Scores>& scores) {
 
 size_t Topology::bytes() const {
   size_t bytes = 0;
-  for (size_t i = 0; i < scores_.size(); ++i) bytes += method_->growth_scores(i).bytes();
+  for (const GrowthScores& scores : scores_) bytes += scores.bytes();
   return bytes;
 }
 

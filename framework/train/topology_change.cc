@@ -17,8 +17,8 @@ class Before {
     for (const Parameter& parameter : parameters.list()) offsets_.push_back(parameter.offset);
   }
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }
-  // Where each of a run's values was, in the values of the run; -1: nowhere. A run that had no pattern had all
-  // its weights, row by row.
+  // Where each of a run's values was, in the values of the run; -1: nowhere. A run that had no pattern had
+  // all its weights, row by row.
   std::vector<int64_t> origins(ParameterRun run, const Pattern& now) const {
     const auto there = std::ranges::find(sparse_, run, &SparseRun::run);
     if (there != sparse_.end()) return value_origins(now, there->pattern);

@@ -54,7 +54,7 @@ struct TrainParts {
   GradReducer& gradients;
   ScalarReducer& scalars;
   Ledger& ledger;
-  Topology* topology = nullptr;           // null: patterns, if there are any, stay
+  Topology* topology = nullptr;             // null: patterns, if there are any, stay
   GradReducer* scored_gradients = nullptr;  // of topology->scored(); REQUIRED when that is not empty
 };
 
