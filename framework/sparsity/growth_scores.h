@@ -30,6 +30,8 @@ class GrowthScores {
   void merge(const GrowthScores& other);
   void clear();
 
+  size_t bytes() const { return whole_.bytes() + worth_.capacity() * sizeof(uint64_t); }
+
   // Cell after cell, best first in each.
   std::vector<Candidate> candidates() const;
   // Everything that is kept, for a checkpoint: numbers as of worth_of(), in the order of candidates().

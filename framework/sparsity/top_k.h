@@ -47,6 +47,7 @@ class TopK {
   uint64_t threshold() const { return threshold_; }
   void merge(const TopK& other);
   void clear();
+  size_t bytes() const { return kept_.capacity() * sizeof(uint64_t); }
   // At most k, best first.
   std::vector<uint64_t> best() const;
 

@@ -42,7 +42,7 @@ struct StepMetrics {
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
-  std::optional<TopologyUpdate> topology;
+  std::optional<TopologyUpdate> topology = {};
 };
 
 // What the trainer works on. Borrowed: all must outlive it.

@@ -1,0 +1,121 @@
+// Sparse training as a user would run it: ranks, stopping and going on, and what is refused.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/launch/whole_run.h"
+
+namespace fern {
+namespace {
+
+namespace fs = std::filesystem;
+
+// RigL at 80 %, with an update every 5 steps whose scores are gathered over the 3 steps before.
+std::vector<std::string> sparse(const std::string& method, std::vector<std::string> more = {}) {
+  std::vector<std::string> words;
+  for (const char* setting : {"sparsity.sparsity=0.8", "sparsity.interval=5", "sparsity.scoring_steps=3",
+                              "train.steps=24", "checkpoint.every=1", "checkpoint.keep=0"})
+    words.insert(words.end(), {"--set", setting});
+  words.insert(words.end(), {"--set", "sparsity.method=" + method});
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+// The topology hashes in the order of the updates.
+std::vector<std::string> hashes(const std::string& metrics) {
+  std::vector<std::string> all;
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);) {
+    const auto step = nlohmann::json::parse(line);
+    if (step.contains("topology")) all.push_back(step["topology"]["hash"]);
+  }
+  return all;
+}
+
+class SparseRun : public Run {};
+
+TEST_F(SparseRun, RanksAndZeroDoNotChangeIt) {
+  for (const std::string method : {"rigl", "gradual"}) {
+    ASSERT_EQ(run_fern(train(method, sparse(method))).exit_code, 0);
+    const std::vector<std::string> topologies = hashes(text_of(folder_ / method / "metrics.jsonl"));
+    EXPECT_GE(topologies.size(), 3u);
+    EXPECT_NE(topologies[0], topologies[1]);
+    for (const auto& [ranks, zero] : {std::pair{2, "1"}, {4, "0"}}) {
+      const std::string run = method + std::to_string(ranks);
+      const Outcome outcome =
+          run_fern_on(ranks, train(run, sparse(method, {"--set", std::string("parallel.zero=") + zero})));
+      ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+      expect_equal(method, run);
+      EXPECT_EQ(hashes(text_of(folder_ / run / "metrics.jsonl")), topologies);
+    }
+  }
+}
+
+TEST_F(SparseRun, GoesOnFromTheMiddleOfAnIntervalOnOtherRanks) {
+  ASSERT_EQ(run_fern(train("unbroken", sparse("rigl"))).exit_code, 0);
+  for (const int64_t last : {7, 9}) {  // before and among the steps that are scored
+    const std::string run = "broken" + std::to_string(last);
+    fs::copy(folder_ / "unbroken", folder_ / run, fs::copy_options::recursive);
+    for (const fs::path& checkpoint : checkpoints(run))
+      if (std::stoll(checkpoint.filename().string().substr(5)) > last) fs::remove_all(checkpoint);
+    const Outcome outcome = run_fern_on(2, train(run, sparse("rigl", {"--set", "parallel.zero=1"})));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_TRUE(has(outcome.err, "continuing from")) << outcome.err;
+    expect_equal("unbroken", run);
+  }
+}
+
+TEST_F(SparseRun, InspectSaysWhichWeightsExist) {
+  ASSERT_EQ(run_fern(train("blocks", sparse("static", {"--set", "sparsity.pattern=block", "--set",
+                                                       "sparsity.block=8"})))
+                .exit_code,
+            0);
+  const Outcome outcome = run_fern({"inspect", path("blocks"), "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto described = nlohmann::json::parse(outcome.out);
+  int64_t dense = 0, nonzeros = 0;
+  for (const auto& [name, entry] : described.at("sparsity").items()) {
+    EXPECT_EQ(entry.at("block"), nlohmann::json({8, 8})) << name;
+    nonzeros += entry.at("nonzeros").get<int64_t>();
+    dense +=
+        static_cast<int64_t>(entry.at("nonzeros").get<double>() / entry.at("density").get<double>() + 0.5);
+  }
+  EXPECT_NEAR(static_cast<double>(nonzeros) / static_cast<double>(dense), 0.2,
+              32.0 / static_cast<double>(dense));
+  EXPECT_EQ(described.at("parameters").get<int64_t>() - described.at("nonzeros").get<int64_t>(),
+            dense - nonzeros);
+  EXPECT_TRUE(described.at("topology_hash").is_string());
+}
+
+TEST_F(SparseRun, IsEvaluatedFromItsCheckpoint) {
+  ASSERT_EQ(run_fern(train("evaluated", sparse("set"))).exit_code, 0);
+  const Outcome outcome = run_fern({"evaluate", path("evaluated")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST_F(SparseRun, ADenseRunIsNotContinuedSparse) {
+  ASSERT_EQ(run_fern(train("was_dense", {"--set", "train.steps=2"})).exit_code, 0);
+  const Outcome outcome =
+      run_fern(train("was_dense", {"--set", "train.steps=2", "--set", "sparsity.method=static", "--set",
+                                   "sparsity.sparsity=0.5"}));
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "sparsity.method is dense there and static here")) << outcome.err;
+}
+
+TEST_F(SparseRun, WhatCannotBeIsRefused) {
+  for (const auto& [setting, text] : {std::pair{"sparsity.sparsity=1", "sparsity.sparsity"},
+                                      {"sparsity.drop_fraction=0", "drop_fraction"},
+                                      {"sparsity.interval=90", "sparsity.interval"},
+                                      {"sparsity.sparsity=0.9999999", "without any"}}) {
+    const Outcome outcome = run_fern(train("refused", sparse("rigl", {"--set", setting})));
+    EXPECT_EQ(outcome.exit_code, 2) << setting;
+    EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
+  }
+  const Outcome large = run_fern(
+      train("refused", sparse("static", {"--set", "sparsity.pattern=block", "--set", "sparsity.block=64"})));
+  EXPECT_EQ(large.exit_code, 2);
+  EXPECT_TRUE(has(large.err, "sparsity.block")) << large.err;
+}
+
+}  // namespace
+}  // namespace fern
