@@ -34,10 +34,10 @@ ShardSum::ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards
 }
 
 void ShardSum::set_gradients(const Tensor& gradients) {
-  expect(gradients.elements() <= gradients_.elements() || waiting_.empty(),
-         "[shard sum] expected at most {} gradients, got {}", gradients_.elements(), gradients.elements());
+  for (const Tensor& waiting : waiting_)
+    expect(gradients.elements() <= waiting.elements(), "[shard sum] expected at most {} gradients, got {}",
+           waiting.elements(), gradients.elements());
   gradients_ = gradients;
-  for (Tensor& waiting : waiting_) waiting = waiting.rows(0, gradients.elements());
 }
 
 void ShardSum::begin_shard() {

@@ -18,7 +18,7 @@ class ShardSum {
   // Sums shards [first, last) of S in `gradients` (f32, flat; borrowed). Takes the waiting buffers, each as
   // big, from `arena`. REQUIRES 0 <= first < last <= shards.
   ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards, Arena& arena);
-  // Goes on with a gradient buffer of at most as many elements, between two steps.
+  // Goes on with a gradient buffer of at most as many elements as the first had, between two steps.
   void set_gradients(const Tensor& gradients);
   int64_t first() const { return first_; }
   int64_t last() const { return last_; }
@@ -38,6 +38,7 @@ class ShardSum {
 
   // What is left when complete: the fewest nodes that cover the shards, and where each one's sum is.
   std::span<const TreeNode> nodes() const { return cover_; }
+  // At least as long as the gradients.
   std::span<float> values(size_t node) const;
 
  private:

@@ -94,9 +94,9 @@ TEST_F(SparseRun, IsEvaluatedFromItsCheckpoint) {
 }
 
 TEST_F(SparseRun, ADenseRunIsNotContinuedSparse) {
-  ASSERT_EQ(run_fern(train("was_dense", {"--set", "train.steps=2"})).exit_code, 0);
+  ASSERT_EQ(run_fern(train("was_dense", {"--set", "train.steps=6"})).exit_code, 0);
   const Outcome outcome =
-      run_fern(train("was_dense", {"--set", "train.steps=2", "--set", "sparsity.method=static", "--set",
+      run_fern(train("was_dense", {"--set", "train.steps=6", "--set", "sparsity.method=static", "--set",
                                    "sparsity.sparsity=0.5"}));
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_TRUE(has(outcome.err, "sparsity.method is dense there and static here")) << outcome.err;
@@ -106,7 +106,7 @@ TEST_F(SparseRun, WhatCannotBeIsRefused) {
   for (const auto& [setting, text] : {std::pair{"sparsity.sparsity=1", "sparsity.sparsity"},
                                       {"sparsity.drop_fraction=0", "drop_fraction"},
                                       {"sparsity.interval=90", "sparsity.interval"},
-                                      {"sparsity.sparsity=0.9999999", "without any"}}) {
+                                      {"sparsity.sparsity=0.9999999", "too few"}}) {
     const Outcome outcome = run_fern(train("refused", sparse("rigl", {"--set", setting})));
     EXPECT_EQ(outcome.exit_code, 2) << setting;
     EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
