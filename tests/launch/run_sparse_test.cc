@@ -99,7 +99,7 @@ TEST_F(SparseRun, ADenseRunIsNotContinuedSparse) {
       run_fern(train("was_dense", {"--set", "train.steps=6", "--set", "sparsity.method=static", "--set",
                                    "sparsity.sparsity=0.5"}));
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_TRUE(has(outcome.err, "sparsity.method is dense there and static here")) << outcome.err;
+  EXPECT_TRUE(has(outcome.err, "sparsity.method is \"dense\" there and \"static\" here")) << outcome.err;
 }
 
 TEST_F(SparseRun, WhatCannotBeIsRefused) {
