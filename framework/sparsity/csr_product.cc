@@ -15,16 +15,19 @@ int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step;
 
 // One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
 template <typename T>
-void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens) {
+void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens, double density) {
   const CsrKernels<T>& kernels = csr_kernels<T>(simd_level());
-  const int64_t width = kernels.product_tokens, tiles = ceiling(tokens, width);
+  constexpr double kDense = 0.27;
+  const int64_t width = density > kDense ? kernels.dense_product_tokens : kernels.product_tokens;
+  const int64_t tiles = ceiling(tokens, width),
+                tile_bytes = width * kernels.product_bytes * (w.inputs + kCsrFeatures);
   const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), ceiling(w.outputs, 16));
   const int64_t part = ceiling(ceiling(w.outputs, parts), 16) * 16;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
     const int64_t token = task / parts * width, first = std::min(task % parts * part, w.outputs);
     const int64_t count = std::min(tokens - token, width);
-    auto* room = thread_scratch<std::byte>(kCsrSumBytes + csr_tile_bytes(w.inputs));
+    auto* room = thread_scratch<std::byte>(kCsrSumBytes + tile_bytes);
     kernels.product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * w.inputs, w.inputs, count},
                     w, first, std::min(first + part, w.outputs), {room + kCsrSumBytes, room});
   }
@@ -96,7 +99,7 @@ void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t 
     round_values(rounded, values_N, pattern_->nonzeros());
     w.rounded = rounded;
   }
-  run_product(y_TO, x_TI, w, tokens);
+  run_product(y_TO, x_TI, w, tokens, pattern_->density());
 }
 
 template <typename T>
@@ -111,7 +114,7 @@ void CsrProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N,
     backward_.arrange(arranged, values_N);
     w.values = arranged;
   }
-  run_product(dx_TI, dy_TO, w, tokens);
+  run_product(dx_TI, dy_TO, w, tokens, pattern_->density());
 }
 
 template <typename T>

@@ -13,7 +13,9 @@ namespace fern::FERN_SIMD_NAMESPACE {
 namespace {
 
 // Vectors of tokens in registers at once: half of the registers hold sums where there are 16.
-constexpr int kMostVectors = kLanes >= 8 ? kTileTokens / kLanes : 8;
+constexpr int kMostVectors = 8;
+// With 32 registers twice the tokens fit, and a weight is fetched half as often.
+constexpr int64_t kDenseTokens = kLanes == 16 ? 2 * kTileTokens : kTileTokens;
 
 // sum[output][token] (+)= the runs of one band, for kVectors vectors of tokens. x and sum are tiles of
 // kTokens.
@@ -41,11 +43,12 @@ template <int64_t kTokens, int kVectors>
 template <int64_t kTokens, typename T>
 void product_of_tile(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
                      const CsrRoom& room) {
+  constexpr int64_t kOutputs = kCsrOutputs * kTileTokens / kTokens;
   constexpr int kVectors = kTokens / kLanes < kMostVectors ? kTokens / kLanes : kMostVectors;
   auto *tile = static_cast<float*>(room.tile), *sums = static_cast<float*>(room.sums);
   read_tile<kTokens>(tile, x.data, x.stride, x.tokens, w.inputs);
-  for (int64_t group = first; group < last; group += kCsrOutputs) {
-    const int64_t end = group + kCsrOutputs < last ? group + kCsrOutputs : last;
+  for (int64_t group = first; group < last; group += kOutputs) {
+    const int64_t end = group + kOutputs < last ? group + kOutputs : last;
     for (int64_t band = 0; band < w.bands; ++band)
       for (int64_t token = 0; token < kTokens; token += kVectors * kLanes)
         add_band<kTokens, kVectors>(sums + token, tile + token, w, band, group, end);
@@ -58,8 +61,10 @@ void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t fir
              const CsrRoom& room) {
   if (x.tokens <= kFewTokens)
     product_of_tile<kFewTokens>(y, x, w, first, last, room);
-  else
+  else if (x.tokens <= kTileTokens)
     product_of_tile<kTileTokens>(y, x, w, first, last, room);
+  else
+    product_of_tile<kDenseTokens>(y, x, w, first, last, room);
 }
 
 template <typename T>
@@ -70,6 +75,8 @@ void read_gradient_tile(void* tile, TokenRows<const T> x, int64_t features) {
 template <typename T>
 constexpr CsrKernels<T> kWideKernels = {.reads_rounded = false,
                                         .product_tokens = kTileTokens,
+                                        .dense_product_tokens = kDenseTokens,
+                                        .product_bytes = 4,
                                         .product = product<T>,
                                         .gradient_tokens = WideGradient::kTokens,
                                         .gradient_bytes = WideGradient::kTokens * 4,
@@ -82,6 +89,8 @@ extern const CsrKernels<float> kCsrF32 = kWideKernels<float>;
 #if defined(__AVX512BF16__)
 extern const CsrKernels<BF16> kCsrBF16 = {.reads_rounded = true,
                                           .product_tokens = kHalfTokens,
+                                          .dense_product_tokens = kHalfTokens,
+                                          .product_bytes = 2,
                                           .product = half_product,
                                           .gradient_tokens = HalfGradient::kTokens,
                                           .gradient_bytes = HalfGradient::kTokens * 2,

@@ -31,7 +31,8 @@ struct TokenRows {
   int64_t stride, tokens;
 };
 
-// What a product works in: csr_tile_bytes() and kCsrSumBytes, 64-byte aligned.
+// What a product works in, 64-byte aligned: a tile of its tokens with kCsrFeatures more features than there
+// are inputs, and kCsrSumBytes.
 struct CsrRoom {
   void *tile, *sums;
 };
@@ -42,9 +43,11 @@ struct CsrRange {
 
 template <typename T>
 struct CsrKernels {
-  bool reads_rounded;      // weights: `rounded`, not `values`
-  int64_t product_tokens;  // of one call
-  // Outputs [first, last) of y = x W^T. REQUIRES: at most product_tokens tokens.
+  bool reads_rounded;  // weights: `rounded`, not `values`
+  // Tokens of one call: the second number for matrices so dense that few inputs make a band.
+  int64_t product_tokens, dense_product_tokens;
+  int64_t product_bytes;  // of a token of one feature of the tile
+  // Outputs [first, last) of y = x W^T.
   void (*product)(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
                   const CsrRoom& room);
 
@@ -65,7 +68,6 @@ inline constexpr int64_t kCsrFeatures = 32;
 // Outputs that a product sums at once for 64 tokens (fewer for more): they stay in the second cache.
 inline constexpr int64_t kCsrOutputs = 512;
 inline constexpr int64_t kCsrSumBytes = 64 * kCsrOutputs * 4;
-constexpr int64_t csr_tile_bytes(int64_t inputs) { return 64 * (inputs + kCsrFeatures) * 4; }
 
 template <typename T>
 const CsrKernels<T>& csr_kernels(SimdLevel level);

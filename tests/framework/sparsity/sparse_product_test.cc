@@ -26,6 +26,7 @@ std::vector<Case> cases() {
                                                 {63, 17, 129},
                                                 {65, 130, 31},
                                                 {200, 96, 160},
+                                                {150, 600, 300},
                                                 {333, 257, 70}})
     for (const double density : {0.03, 0.3, 0.9}) all.push_back({tokens, inputs, outputs, {}, density});
   for (const BlockShape block :
