@@ -2,12 +2,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 
+#include "framework/checkpoint/declared_topology.h"
 #include "framework/checkpoint/safetensors.h"
 #include "framework/core/error.h"
 #include "framework/core/files.h"
+#include "framework/model/whole_matrix.h"
 
 namespace fern {
 
@@ -54,11 +57,20 @@ json read_json(const fs::path& path) {
   }
 }
 
-NamedValues named_values(const Parameters& parameters, size_t index) {
-  const Parameter& parameter = parameters.list()[index];
+std::vector<int64_t> shape_of(const Parameter& parameter) {
   std::vector<int64_t> shape;
   for (int i = 0; i < parameter.shape.rank(); ++i) shape.push_back(parameter.shape[i]);
-  return {parameter.name, std::move(shape), parameters.value(static_cast<int>(index)).values<float>()};
+  return shape;
+}
+
+NamedValues named_values(const Parameters& parameters, size_t i) {
+  const Parameter& parameter = parameters.list()[i];
+  const int index = static_cast<int>(i);
+  if (!parameter.sparse)
+    return {parameter.name, shape_of(parameter), parameters.value(index).values<float>()};
+  return {parameter.name, shape_of(parameter), {}, [&parameters, index](std::span<float> out) {
+            write_whole(out, parameters, index);
+          }};
 }
 
 // Parameters in order, in groups of at most max_file_bytes (a larger parameter has a file of its own).
@@ -67,11 +79,11 @@ std::vector<std::vector<NamedValues>> files_of(const Parameters& parameters, uin
   uint64_t bytes = 0;
   for (size_t i = 0; i < parameters.list().size(); ++i) {
     NamedValues values = named_values(parameters, i);
-    if (files.empty() || bytes + values.values.size_bytes() > max_file_bytes) {
+    if (files.empty() || bytes + values.size_bytes() > max_file_bytes) {
       files.emplace_back();
       bytes = 0;
     }
-    bytes += values.values.size_bytes();
+    bytes += values.size_bytes();
     files.back().push_back(std::move(values));
   }
   return files;
@@ -79,12 +91,15 @@ std::vector<std::vector<NamedValues>> files_of(const Parameters& parameters, uin
 
 void write_weights(const fs::path& folder, const Parameters& parameters, uint64_t max_file_bytes) {
   const auto files = files_of(parameters, max_file_bytes);
-  json index = {{"metadata", {{"total_size", parameters.elements() * 4}}}, {"weight_map", json::object()}};
+  SafetensorsMetadata metadata = declare_topology(folder, parameters);
+  metadata["format"] = "pt";
+  json index = {{"metadata", {{"total_size", parameters.dense_elements() * 4}}},
+                {"weight_map", json::object()}};
   for (size_t i = 0; i < files.size(); ++i) {
     const std::string name = files.size() == 1
                                  ? std::string("model.safetensors")
                                  : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files.size());
-    write_safetensors(folder / name, files[i], {{"format", "pt"}});
+    write_safetensors(folder / name, files[i], metadata);
     for (const NamedValues& tensor : files[i]) index["weight_map"][tensor.name] = name;
   }
   if (files.size() > 1) write_text_durably(folder / kIndexName, index.dump(2) + "\n");
@@ -98,6 +113,32 @@ std::set<std::string> weight_files(const fs::path& folder) {
          (folder / kIndexName).string());
   for (const auto& [tensor, file] : index["weight_map"].items()) names.insert(file.get<std::string>());
   return names;
+}
+
+// Entries of a whole matrix that belong to no weight must be zero.
+void expect_zeros(const fs::path& path, const Parameter& parameter, std::span<const float> rest) {
+  const auto there = std::ranges::find_if(rest, [](float value) { return value != 0; });
+  if (there == rest.end()) return;
+  const int64_t place = there - rest.begin(), columns = parameter.shape[1];
+  fail(
+      "{}: tensor '{}' has {} at row {}, column {}, where no weight exists: {} of its {} entries may be "
+      "other "
+      "than zero, and {} more are; was it changed after its export?",
+      path.string(), parameter.name, *there, place / columns, place % columns, parameter.nonzeros,
+      parameter.shape.elements(), std::ranges::count_if(rest, [](float value) { return value != 0; }));
+}
+
+void read_parameter(Parameters& parameters, int index, std::vector<float>& whole,
+                    const SafetensorsFile& file) {
+  const Parameter& parameter = parameters.list()[static_cast<size_t>(index)];
+  if (!parameter.sparse) {
+    file.read(parameter.name, parameters.value(index).values<float>());
+    return;
+  }
+  whole.resize(static_cast<size_t>(parameter.shape.elements()));
+  file.read(parameter.name, whole);
+  take_whole(parameters, index, whole);
+  expect_zeros(file.path(), parameter, whole);
 }
 
 // Refuses a config.json value that would make another model than Fern computes. Absent keys have Llama's
@@ -161,8 +202,23 @@ ModelConfig read_hugging_face_config(const fs::path& folder) {
   }
 }
 
+std::vector<SparseRun> read_hugging_face_patterns(const fs::path& folder, const Parameters& parameters) {
+  SafetensorsMetadata metadata;
+  for (const std::string& name : weight_files(folder)) {
+    const SafetensorsFile file(folder / name);
+    if (metadata.empty()) metadata = file.metadata();
+    expect(
+        declared_topology_hash(file.metadata()) == declared_topology_hash(metadata),
+        "{}: it declares other patterns (topology hash \"{}\") than the files before it (\"{}\"): they are "
+        "not of one export",
+        file.path().string(), declared_topology_hash(file.metadata()), declared_topology_hash(metadata));
+  }
+  return read_declared_topology(folder, metadata, parameters);
+}
+
 void read_hugging_face_weights(const fs::path& folder, Parameters& parameters) {
   std::set<std::string> missing;
+  std::vector<float> whole;
   for (const Parameter& parameter : parameters.list()) missing.insert(parameter.name);
   for (const std::string& name : weight_files(folder)) {
     const SafetensorsFile file(folder / name);
@@ -171,10 +227,10 @@ void read_hugging_face_weights(const fs::path& folder, Parameters& parameters) {
       const int index = parameters.find(tensor);
       expect(index >= 0, "{}: tensor '{}' is in the file, but not in the model that config.json describes",
              file.path().string(), tensor);
-      const NamedValues wanted = named_values(parameters, static_cast<size_t>(index));
-      expect(entry.shape == wanted.shape, "{}: tensor '{}' is {}, but config.json makes it {}",
-             file.path().string(), tensor, json(entry.shape).dump(), json(wanted.shape).dump());
-      file.read(tensor, parameters.value(index).values<float>());
+      const std::vector<int64_t> wanted = shape_of(parameters.list()[static_cast<size_t>(index)]);
+      expect(entry.shape == wanted, "{}: tensor '{}' is {}, but config.json makes it {}",
+             file.path().string(), tensor, json(entry.shape).dump(), json(wanted).dump());
+      read_parameter(parameters, index, whole, file);
       missing.erase(tensor);
     }
   }

@@ -1,6 +1,7 @@
 // A model as a Hugging Face folder of LlamaForCausalLM: config.json, generation_config.json and
-// model*.safetensors (with model.safetensors.index.json when there are several). The tokenizer's files are
-// tokenizer/hugging_face.h's.
+// model*.safetensors (with model.safetensors.index.json when there are several). A sparse model's tensors
+// have zeros where no weight exists, and topology.h5 says where that is (declared_topology.h). The
+// tokenizer's files are tokenizer/hugging_face.h's.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,14 @@ void write_hugging_face(const std::filesystem::path& folder, const ModelConfig& 
 // value.
 ModelConfig read_hugging_face_config(const std::filesystem::path& folder);
 
+// The patterns that the folder's safetensors files declare; none of a plain folder. For
+// Parameters::set_patterns(), before weights are read. Errors: files that declare different ones; those of
+// read_declared_topology().
+std::vector<SparseRun> read_hugging_face_patterns(const std::filesystem::path& folder,
+                                                  const Parameters& parameters);
+
 // Reads every parameter from the folder's safetensors files. Errors: one missing, of another shape, or one in
-// the files that the model has not.
+// the files that the model has not; of a sparse parameter an entry that is not zero where no weight exists.
 void read_hugging_face_weights(const std::filesystem::path& folder, Parameters& parameters);
 
 }  // namespace fern

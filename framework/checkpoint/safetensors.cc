@@ -39,7 +39,7 @@ std::string header_of(std::span<const NamedValues> tensors,
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t begin = 0;
   for (const NamedValues& tensor : tensors) {
-    const uint64_t end = begin + tensor.values.size_bytes();
+    const uint64_t end = begin + tensor.size_bytes();
     header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
     begin = end;
   }
@@ -80,6 +80,8 @@ float widen_f16(uint16_t half) {
 
 }  // namespace
 
+uint64_t NamedValues::size_bytes() const { return elements_of(shape) * sizeof(float); }
+
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedValues> tensors,
                        const std::map<std::string, std::string>& metadata) {
   const std::string header = header_of(tensors, metadata);
@@ -87,9 +89,14 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedV
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(&length), kLength_bytes);
   file.write(header.data(), static_cast<std::streamsize>(header.size()));
-  for (const NamedValues& tensor : tensors)
-    file.write(reinterpret_cast<const char*>(tensor.values.data()),
-               static_cast<std::streamsize>(tensor.values.size_bytes()));
+  std::vector<float> filled;
+  for (const NamedValues& tensor : tensors) {
+    filled.resize(tensor.fill ? elements_of(tensor.shape) : 0);
+    if (tensor.fill) tensor.fill(filled);
+    const std::span<const float> values = tensor.fill ? filled : tensor.values;
+    file.write(reinterpret_cast<const char*>(values.data()),
+               static_cast<std::streamsize>(values.size_bytes()));
+  }
   file.close();
   if (!file) {
     const int code = errno;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -12,15 +13,18 @@
 
 namespace fern {
 
-// A tensor to write: f32, row-major, borrowed.
+// A tensor to write: f32, row-major.
 struct NamedValues {
   std::string name;
   std::vector<int64_t> shape;
-  std::span<const float> values;
+  std::span<const float> values;                    // borrowed
+  std::function<void(std::span<float>)> fill = {};  // in place of values: writes them when their turn comes
+
+  uint64_t size_bytes() const;  // by its shape
 };
 
-// Writes and syncs one file; tensors lie in the order given, without gaps. REQUIRES: values.size() fits
-// shape. Errors: not writable, disk full (the file is removed).
+// Writes and syncs one file; tensors lie in the order given, without gaps. Of those with `fill` one at a time
+// is in memory. REQUIRES: values.size() fits shape. Errors: not writable, disk full (the file is removed).
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedValues> tensors,
                        const std::map<std::string, std::string>& metadata);
 

@@ -78,17 +78,6 @@ void expect_whole(const CheckpointContents& contents) {
            "[checkpoint] expected both moments with {} elements, or none, got {}", padded, moment.size());
 }
 
-nlohmann::json declared_sparsity(const Parameters& parameters) {
-  nlohmann::json declared = nlohmann::json::object();
-  for (const auto& [run, pattern] : parameters.sparse_runs())
-    for (int i = run.first; i < run.first + run.count; ++i) {
-      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
-      declared[parameter.name] = {{"block", {pattern.block().rows, pattern.block().columns}},
-                                  {"nonzeros", parameter.nonzeros}};
-    }
-  return declared;
-}
-
 Manifest write_files(const fs::path& folder, const CheckpointContents& contents) {
   const Parameters& parameters = contents.parameters;
   Manifest manifest = contents.manifest;

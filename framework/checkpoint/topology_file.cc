@@ -41,8 +41,7 @@ Declared declared(const Manifest& manifest, const std::filesystem::path& checkpo
     const nlohmann::json& entry = manifest.sparsity.at(name);
     return {{entry.at("block").at(0), entry.at("block").at(1)}, entry.at("nonzeros")};
   } catch (const nlohmann::json::exception& error) {
-    fail("{}: its manifest does not say which weights of {} exist: {}", checkpoint.string(), name,
-         error.what());
+    fail("{}: it does not say which weights of {} exist: {}", checkpoint.string(), name, error.what());
   }
 }
 
@@ -56,7 +55,7 @@ Pattern read_pattern(const DatasetReader& file, const Manifest& manifest,
   Pattern pattern(parameter.shape[0], parameter.shape[1], said.block,
                   file.read_all<int64_t>(kRows + parameter.name), {wide.begin(), wide.end()});
   expect(pattern.nonzeros() == said.nonzeros,
-         "{}: its manifest declares {} non-zeros of {} (density {:.4f}), but its pattern has {} (density "
+         "{}: it declares {} non-zeros of {} (density {:.4f}), but its pattern has {} (density "
          "{:.4f})",
          checkpoint.string(), said.nonzeros, parameter.name,
          static_cast<double>(said.nonzeros) / static_cast<double>(parameter.shape.elements()),
@@ -87,6 +86,17 @@ FileRecord write_topology(const std::filesystem::path& path, const Parameters& p
     file.write<int64_t>(kScores + name, bits);
   }
   return file.finish();
+}
+
+nlohmann::json declared_sparsity(const Parameters& parameters) {
+  nlohmann::json declared = nlohmann::json::object();
+  for (const auto& [run, pattern] : parameters.sparse_runs())
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      declared[parameter.name] = {{"block", {pattern.block().rows, pattern.block().columns}},
+                                  {"nonzeros", parameter.nonzeros}};
+    }
+  return declared;
 }
 
 std::string topology_hash(const Parameters& parameters) {

@@ -16,6 +16,9 @@ namespace fern {
 FileRecord write_topology(const std::filesystem::path& path, const Parameters& parameters,
                           const TopologyMemory& memory);
 
+// Manifest::sparsity of these parameters.
+nlohmann::json declared_sparsity(const Parameters& parameters);
+
 // XXH3-128 over, for each sparse parameter in order, its name, shape, block and pattern (format.md). "" of a
 // dense model.
 std::string topology_hash(const Parameters& parameters);

@@ -90,7 +90,8 @@ void declare_export(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("export",
                                              "Writes a checkpoint as a Hugging Face folder "
                                              "(LlamaForCausalLM, LlamaTokenizer with chat template) and "
-                                             "verifies it by reading it back");
+                                             "verifies it by reading it back. Weights that do not exist are "
+                                             "zeros in it");
   command->add_option("SOURCE", options->source, "a run (its newest valid checkpoint) or a checkpoint")
       ->required();
   command->add_option("--out", options->out, "the folder to write; an earlier export there is replaced")

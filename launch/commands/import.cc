@@ -21,6 +21,7 @@ struct Options {
 ExitCode run_import(const Options& options) {
   const fs::path source = options.source, tokenizer_model = source / "tokenizer.model";
   Transformer model(read_hugging_face_config(source));
+  model.parameters().set_patterns(read_hugging_face_patterns(source, model.parameters()));
   Arena arena = sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); });
   read_hugging_face_weights(source, model.parameters());
   const Tokenizer tokenizer(tokenizer_model);
@@ -36,8 +37,12 @@ ExitCode run_import(const Options& options) {
                                                             .manifest = manifest,
                                                             .ledger = nullptr,
                                                             .tokenizer_model = tokenizer_model});
+  const Manifest saved = read_manifest(checkpoint);
   fmt::print("imported {} to {}\nweights_hash {}\n", source.string(), checkpoint.string(),
-             read_manifest(checkpoint).weights_hash);
+             saved.weights_hash);
+  if (!saved.topology_hash.empty())
+    fmt::print("sparse: {} of {} weights exist\ntopology_hash {}\n", saved.nonzeros, saved.parameters,
+               saved.topology_hash);
   return ExitCode::kDone;
 }
 
@@ -46,7 +51,9 @@ ExitCode run_import(const Options& options) {
 void declare_import(CLI::App& program, Run& run) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand(
-      "import", "Reads a Hugging Face folder of LlamaForCausalLM into a checkpoint (weights only, step 0)");
+      "import",
+      "Reads a Hugging Face folder of LlamaForCausalLM into a checkpoint (weights only, step 0); sparse if "
+      "the folder is fern export's of a sparse model");
   command
       ->add_option("FOLDER", options->source,
                    "folder with config.json, model*.safetensors and tokenizer.model")

@@ -6,6 +6,7 @@
 #include "framework/core/error.h"
 #include "framework/model/config_json.h"
 #include "framework/model/transformer.h"
+#include "launch/inspect/describe_sparsity.h"
 #include "launch/inspect/inspect.h"
 
 namespace fern {
@@ -16,20 +17,9 @@ namespace {
 
 // Reads the patterns against what the manifest declares of them.
 void describe_patterns(nlohmann::ordered_json& described, const fs::path& path, const Manifest& manifest) {
-  const Transformer model(model_config_from_json(manifest.model));
-  read_patterns(path, manifest, model.parameters());
-  described["topology_hash"] = manifest.topology_hash;
-  nlohmann::ordered_json densities;
-  for (const Parameter& parameter : model.parameters().list()) {
-    const auto declared = manifest.sparsity.find(parameter.name);
-    if (declared == manifest.sparsity.end()) continue;
-    const int64_t nonzeros = declared->at("nonzeros");
-    densities[parameter.name] = {
-        {"nonzeros", nonzeros},
-        {"density", static_cast<double>(nonzeros) / static_cast<double>(parameter.shape.elements())},
-        {"block", declared->at("block")}};
-  }
-  described["sparsity"] = std::move(densities);
+  Transformer model(model_config_from_json(manifest.model));
+  model.parameters().set_patterns(read_patterns(path, manifest, model.parameters()));
+  describe_sparsity(described, model.parameters());
 }
 
 nlohmann::ordered_json describe_checkpoint(const fs::path& path) {

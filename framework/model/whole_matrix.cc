@@ -1,0 +1,51 @@
+#include "framework/model/whole_matrix.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "framework/core/error.h"
+#include "framework/sparsity/plain_product.h"
+
+namespace fern {
+
+namespace {
+
+const Parameter& sized(const Parameters& parameters, int index, size_t elements) {
+  const Parameter& parameter = parameters.list()[static_cast<size_t>(index)];
+  expect(static_cast<int64_t>(elements) == parameter.shape.elements(),
+         "[whole_matrix] {}: expected {} values, got {}", parameter.name, parameter.shape.elements(),
+         elements);
+  return parameter;
+}
+
+// Calls visit(place in the matrix, index of the value).
+template <typename Visit>
+void for_each_place(const Pattern& pattern, const Visit& visit) {
+  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t value) {
+    visit(static_cast<size_t>(row * pattern.columns() + column), static_cast<size_t>(value));
+  });
+}
+
+}  // namespace
+
+void write_whole(std::span<float> out, const Parameters& parameters, int index) {
+  const std::span<const float> values = parameters.value(index).values<float>();
+  if (!sized(parameters, index, out.size()).sparse) {
+    std::ranges::copy(values, out.begin());
+    return;
+  }
+  std::ranges::fill(out, 0.0F);
+  for_each_place(parameters.pattern_of(index), [&](size_t place, size_t i) { out[place] = values[i]; });
+}
+
+void take_whole(Parameters& parameters, int index, std::span<float> whole) {
+  const std::span<float> values = parameters.value(index).values<float>();
+  if (!sized(parameters, index, whole.size()).sparse) {
+    std::ranges::copy(whole, values.begin());
+    return;
+  }
+  for_each_place(parameters.pattern_of(index),
+                 [&](size_t place, size_t i) { values[i] = std::exchange(whole[place], 0.0F); });
+}
+
+}  // namespace fern
