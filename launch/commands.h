@@ -19,6 +19,8 @@ void declare_evaluate(CLI::App& program, Run& run);
 void declare_generate(CLI::App& program, Run& run);
 void declare_export(CLI::App& program, Run& run);
 void declare_import(CLI::App& program, Run& run);
+void declare_prune(CLI::App& program, Run& run);
+void declare_densify(CLI::App& program, Run& run);
 void declare_plan(CLI::App& program, Run& run);
 void declare_compare(CLI::App& program, Run& run);
 void declare_inspect(CLI::App& program, Run& run);

@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
+#include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
 
@@ -9,14 +12,25 @@ namespace fern {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+bool holds_checkpoints(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return false;
+  const fs::directory_iterator entries(folder);
+  return std::any_of(begin(entries), end(entries),
+                     [](const fs::path& entry) { return step_of_checkpoint(entry).has_value(); });
+}
+
+}  // namespace
+
 fs::path find_checkpoint(const fs::path& run_or_checkpoint) {
   if (fs::exists(run_or_checkpoint / "manifest.json")) return run_or_checkpoint;
-  const bool is_imported = fs::exists(run_or_checkpoint / "step-000000" / "manifest.json");
-  const fs::path folder = is_imported ? run_or_checkpoint : run_or_checkpoint / "checkpoints";
+  const fs::path folder =
+      holds_checkpoints(run_or_checkpoint) ? run_or_checkpoint : run_or_checkpoint / "checkpoints";
   if (!fs::is_directory(folder))
     fail_usage(
         "{}: expected a run folder (with checkpoints/ in it), a checkpoint (with manifest.json in it), or a "
-        "folder of fern import (with step-000000/ in it)",
+        "folder of fern import, prune or densify (with step-NNNNNN/ in it)",
         run_or_checkpoint.string());
   const auto newest = newest_valid_checkpoint(folder, [](const fs::path& path, const std::string& reason) {
     spdlog::warn("checkpoint {} is not used: {}", path.string(), reason);

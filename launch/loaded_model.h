@@ -12,8 +12,9 @@
 
 namespace fern {
 
-// A checkpoint folder itself, or the newest valid one under RUN/checkpoints or in a folder of `fern import`
-// (newer ones that were refused are named on standard error). Errors (kBadUsage): neither.
+// A checkpoint folder itself, or the newest valid one under RUN/checkpoints or in a folder of `fern import`,
+// `prune` or `densify` (newer ones that were refused are named on standard error). Errors (kBadUsage):
+// neither.
 std::filesystem::path find_checkpoint(const std::filesystem::path& run_or_checkpoint);
 
 // A verified model with the tokenizer it was trained with. Members are destroyed in an order that keeps

@@ -26,6 +26,8 @@ constexpr void (*kCommands[])(CLI::App&, Run&) = {
     declare_generate,
     declare_export,
     declare_import,
+    declare_prune,
+    declare_densify,
     declare_plan,
     declare_compare,
     declare_inspect,

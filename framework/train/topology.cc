@@ -30,20 +30,6 @@ int64_t elements_of(const SparseWeight& weight, RowRange rows) {
   return (rows.last - rows.first) * weight.columns;
 }
 
-// Patterns of weights, in order, as patterns of runs.
-std::vector<SparseRun> as_runs(const Parameters& parameters, const Method& method,
-                               std::vector<Pattern> patterns) {
-  std::vector<SparseRun> sparse;
-  size_t weight = 0;
-  for (const ParameterRun run : parameters.runs()) {
-    if (!is_sparse(method.setup().config, parameters, run)) continue;
-    const auto count = static_cast<size_t>(run.count);
-    sparse.push_back({run, Pattern::stacked(std::span(patterns).subspan(weight, count))});
-    weight += count;
-  }
-  return sparse;
-}
-
 }  // namespace
 
 std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
@@ -59,10 +45,23 @@ std::unique_ptr<Method> make_method(const SparsityConfig& config, const Paramete
       {.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
 }
 
+std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
+                               std::vector<Pattern> patterns) {
+  std::vector<SparseRun> sparse;
+  size_t weight = 0;
+  for (const ParameterRun run : parameters.runs()) {
+    if (!is_sparse(method.setup().config, parameters, run)) continue;
+    const auto count = static_cast<size_t>(run.count);
+    sparse.push_back({run, Pattern::stacked(std::span(patterns).subspan(weight, count))});
+    weight += count;
+  }
+  return sparse;
+}
+
 void set_initial_patterns(Parameters& parameters, const Method& method) {
   std::vector<Pattern> patterns;
   for (size_t i = 0; i < method.setup().weights.size(); ++i) patterns.push_back(method.initial(i));
-  std::vector<SparseRun> sparse = as_runs(parameters, method, std::move(patterns));
+  std::vector<SparseRun> sparse = runs_of(parameters, method, std::move(patterns));
   std::erase_if(sparse, [](const SparseRun& run) { return run.pattern.density() == 1; });
   parameters.set_patterns(std::move(sparse));
 }
@@ -166,7 +165,7 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
   }
   TopologyUpdate update;
   update.counts = change_topology(parameters_, optimizer, gradients,
-                                  as_runs(parameters_, *method_, std::move(next)), updates, grows);
+                                  runs_of(parameters_, *method_, std::move(next)), updates, grows);
   update.nonzeros = parameters_.elements();
   update.hash = topology_hash(parameters_);
   if (!scores_.empty()) empty_scores();

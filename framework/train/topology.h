@@ -23,6 +23,9 @@ namespace fern {
 // is sparse; those of make_method().
 std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
                                     int64_t train_steps, uint64_t seed);
+// Patterns of the method's weights, in their order, as patterns of runs.
+std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
+                               std::vector<Pattern> patterns);
 // Gives the parameters the method's initial patterns. Where all weights exist at first they stay dense, and
 // so do their products. REQUIRES: before allocate().
 void set_initial_patterns(Parameters& parameters, const Method& method);

@@ -37,5 +37,64 @@ TEST_F(SparseTools, ExportAndImportKeepWeightsAndPatterns) {
   }
 }
 
+TEST_F(SparseTools, PruneKeepsTheBudgetAndTheStep) {
+  const Outcome outcome = run_fern({"prune", path("whole"), "--out", path("pruned"), "--sparsity", "0.75",
+                                    "--pattern", "block", "--block", "4"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "mlp.up_proj.weight")) << outcome.out;
+  const auto dense = inspected(path("whole"));
+  const auto pruned = inspected(folder_ / "pruned" / checkpoints("whole").back().filename());
+  EXPECT_EQ(pruned.at("step"), dense.at("step"));
+  EXPECT_TRUE(pruned.at("optimizer_hash").is_null());
+  for (const auto& [name, entry] : pruned.at("sparsity").items())
+    EXPECT_NEAR(entry.at("density").get<double>(), 0.25, 0.02) << name;
+  const Outcome evaluated = run_fern({"evaluate", path("pruned")});
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
+}
+
+TEST_F(SparseTools, PruneOfWhatDensifyMadeFindsTheSameWeights) {
+  ASSERT_EQ(run_fern({"densify", path("static"), "--out", path("dense")}).exit_code, 0);
+  const fs::path step = checkpoints("static").back().filename();
+  const auto before = inspected(path("static")), dense = inspected(folder_ / "dense" / step);
+  EXPECT_TRUE(dense.at("topology_hash").is_null());
+  EXPECT_EQ(dense.at("nonzeros"), before.at("parameters"));
+  ASSERT_EQ(run_fern({"prune", path("dense"), "--out", path("again"), "--sparsity", "0.8"}).exit_code, 0);
+  const auto after = inspected(folder_ / "again" / step);
+  EXPECT_EQ(after.at("topology_hash"), before.at("topology_hash"));
+  EXPECT_EQ(after.at("weights_hash"), before.at("weights_hash"));
+}
+
+TEST_F(SparseTools, PruneByRuleNeedsNoSparsity) {
+  const Outcome outcome =
+      run_fern({"prune", path("whole"), "--out", path("nm"), "--pattern", "n_of_m", "--n", "1", "--m", "4"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto pruned = inspected(folder_ / "nm" / checkpoints("whole").back().filename());
+  for (const auto& [name, entry] : pruned.at("sparsity").items())
+    EXPECT_EQ(entry.at("density").get<double>(), 0.25) << name;
+}
+
+TEST_F(SparseTools, WhatCannotBePrunedIsRefused) {
+  const auto expect_refused = [](const std::vector<std::string>& words, const std::string& text) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {"--out", path("refused")});
+    const Outcome outcome = run_fern(all);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
+  };
+  expect_refused({"prune", path("static")}, "sparse already");
+  expect_refused({"densify", path("whole")}, "dense already");
+  expect_refused({"prune", path("whole"), "--pattern", "block", "--block", "7"}, "block");
+  expect_refused({"prune", path("whole"), "--sparsity", "1"}, "sparsity");
+  expect_refused({"prune", path("whole"), "--method", "rigl"}, "magnitude");
+  expect_refused({"prune", path("whole"), "--pattern", "blok"}, "did you mean");
+  EXPECT_FALSE(fs::exists(path("refused")));
+}
+
+TEST_F(SparseTools, ACheckpointIsNotReplaced) {
+  const Outcome outcome = run_fern({"prune", path("whole"), "--out", path("whole/checkpoints")});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "is there already")) << outcome.err;
+}
+
 }  // namespace
 }  // namespace fern
