@@ -23,6 +23,7 @@ void declare_prune(CLI::App& program, Run& run);
 void declare_densify(CLI::App& program, Run& run);
 void declare_plan(CLI::App& program, Run& run);
 void declare_compare(CLI::App& program, Run& run);
+void declare_budget(CLI::App& program, Run& run);
 void declare_inspect(CLI::App& program, Run& run);
 void declare_help(CLI::App& program, Run& run);  // last: it explains those before it
 

@@ -46,8 +46,11 @@ std::map<int64_t, Manifest> read_checkpoints(const fs::path& run) {
   return by_step;
 }
 
-// "tokens_per_s", "step_s": what a clock says differs from run to run.
-bool is_time(const std::string& key) { return key.ends_with("_s") || key == "time"; }
+// "tokens_per_s", "step_s": what a clock says differs from run to run, and what a rank sends from layout to
+// layout.
+bool may_differ(const std::string& key) {
+  return key.ends_with("_s") || key == "time" || key == "sent_bytes";
+}
 
 // Path of the first field that differs, with both values; "" when none does.
 std::string difference(const Json& a, const Json& b, const std::string& path) {
@@ -55,7 +58,7 @@ std::string difference(const Json& a, const Json& b, const std::string& path) {
     return a == b ? "" : fmt::format("{}: {} against {}", path, a.dump(), b.dump());
   for (const Json* side : {&a, &b})
     for (const auto& [key, unused] : side->items()) {
-      if (is_time(key)) continue;
+      if (may_differ(key)) continue;
       const std::string inner = path.empty() ? key : path + "." + key;
       const std::string found = difference(a.value(key, Json()), b.value(key, Json()), inner);
       if (!found.empty()) return found;

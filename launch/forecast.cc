@@ -24,11 +24,11 @@ std::vector<MicroBatch> sample(const ModelConfig& model, const Recipe& recipe, c
   return micro_batches;
 }
 
-int64_t stored_elements(const ModelConfig& config, const Recipe& recipe) {
+Transformer initial_model(const ModelConfig& config, const Recipe& recipe) {
   Transformer model(config);
   if (const auto method = make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
     set_initial_patterns(model.parameters(), *method);
-  return model.parameters().elements();
+  return model;
 }
 
 double tokens_of_step(const ModelConfig& model, const Recipe& recipe, const TrainingData* data) {
@@ -49,6 +49,14 @@ size_t needed_bytes(const Layout& layout, const ModelConfig& model, const Recipe
 
 }  // namespace
 
+int64_t initial_elements(const ModelConfig& model, const Recipe& recipe) {
+  return initial_model(model, recipe).parameters().elements();
+}
+
+double initial_flops_per_token(const ModelConfig& model, const Recipe& recipe) {
+  return training_flops_per_token(model, initial_model(model, recipe).parameters(), model.context);
+}
+
 std::vector<Forecast> forecast(std::span<const Layout> layouts, const ModelConfig& model,
                                const Recipe& recipe, const TrainingData* data, size_t process_bytes,
                                size_t available_bytes, double budget_s) {
@@ -56,7 +64,7 @@ std::vector<Forecast> forecast(std::span<const Layout> layouts, const ModelConfi
   const double tokens = tokens_of_step(model, recipe, data);
   const StepWork work = {.layers = model.layers,
                          .micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences,
-                         .elements = stored_elements(model, recipe)};
+                         .elements = initial_elements(model, recipe)};
   std::vector<Forecast> forecasts;
   for (const Layout& layout : layouts) {
     Forecast& entry = forecasts.emplace_back();

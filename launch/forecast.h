@@ -21,6 +21,10 @@ struct Forecast {
   double tokens_per_second = 0;  // likewise
 };
 
+// Weights that exist before the first step, and what a token then costs (training_flops_per_token).
+int64_t initial_elements(const ModelConfig& model, const Recipe& recipe);
+double initial_flops_per_token(const ModelConfig& model, const Recipe& recipe);
+
 // Measures each layout, in about `budget_s` seconds together. Micro-batches and tokens are those of the run's
 // first steps, or when there is no data yet full ones.
 std::vector<Forecast> forecast(std::span<const Layout> layouts, const ModelConfig& model,

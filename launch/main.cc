@@ -30,6 +30,7 @@ constexpr void (*kCommands[])(CLI::App&, Run&) = {
     declare_densify,
     declare_plan,
     declare_compare,
+    declare_budget,
     declare_inspect,
     declare_help,
 };

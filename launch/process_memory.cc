@@ -35,6 +35,11 @@ Recipe cut(const Recipe& recipe, const ModelConfig& small) {
   Recipe work = recipe;
   work.batch.micro_sequences = std::clamp<int64_t>(kBlock / small.context, 1, recipe.batch.micro_sequences);
   work.batch.reduction_shards = 1;
+  if (recipe.sparsity.block_shape() != BlockShape{} || work.sparsity.pattern == PatternKind::kNm) {
+    // Blocks that divide the model need not divide so small a one.
+    work.sparsity.sparsity = recipe.sparsity.target_sparsity();
+    work.sparsity.pattern = PatternKind::kUnstructured;
+  }
   return work;
 }
 

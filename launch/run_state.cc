@@ -23,7 +23,10 @@ std::string broadcast_text(std::string text, Communicator& communicator) {
   return text;
 }
 
-void expect_continues(const fs::path& kept_file, const Recipe& recipe) {
+}  // namespace
+
+void expect_continues(const fs::path& folder, const Recipe& recipe) {
+  const fs::path kept_file = folder / "recipe.toml";
   const std::vector<std::string> changes = changes_of_the_result(read_recipe(kept_file, {}), recipe);
   if (!changes.empty())
     fail_usage(
@@ -33,12 +36,9 @@ void expect_continues(const fs::path& kept_file, const Recipe& recipe) {
         kept_file.string(), fmt::join(changes, "; "));
 }
 
-}  // namespace
-
 void claim_run_folder(const fs::path& folder, const Recipe& recipe, Communicator& communicator) {
-  const fs::path kept_file = folder / "recipe.toml";
   if (communicator.rank() == 0) {
-    if (fs::exists(kept_file)) expect_continues(kept_file, recipe);
+    if (fs::exists(folder / "recipe.toml")) expect_continues(folder, recipe);
     create_folders(folder / "checkpoints");
   }
   communicator.barrier();

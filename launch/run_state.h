@@ -9,6 +9,9 @@
 
 namespace fern {
 
+// Errors (kBadUsage): the recipe kept in the folder computes something else; the keys that differ, with both
+// values.
+void expect_continues(const std::filesystem::path& folder, const Recipe& recipe);
 // Makes the folder, or checks that the recipe in it (recipe.toml) computes the same as `recipe`. All ranks
 // call it. Errors (kBadUsage): the keys that differ, with both values; (kFailed): the folder cannot be
 // written.

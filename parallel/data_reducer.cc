@@ -144,13 +144,16 @@ void DataReducer::advance(int64_t bucket) {
 }
 
 void DataReducer::start_exchange(int64_t bucket) {
+  for (const Outgoing& message : outgoing_) sent_bytes_ += static_cast<int64_t>(message.values.size_bytes());
   communicator_.start_exchange(number_of(bucket), incoming_, outgoing_);
   incoming_.clear();
   outgoing_.clear();
 }
 
 void DataReducer::gather_values() {
-  if (plan_.sliced) communicator_.all_gather(values_.values<float>(), counts_);
+  if (!plan_.sliced) return;
+  sent_bytes_ += (plan_.ranks - 1) * plan_.slice().elements() * static_cast<int64_t>(sizeof(float));
+  communicator_.all_gather(values_.values<float>(), counts_);
 }
 
 void DataReducer::gather_slices(std::span<float> whole, std::span<const float> slice) {

@@ -42,6 +42,7 @@ class DataReducer final : public GradReducer {
   void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
   Slice slice_of(int64_t padded_elements) const override;
   void set_layout(const Parameters& parameters) override;
+  int64_t sent_bytes() const override { return sent_bytes_; }
   // Buckets of this step whose exchange has started.
   int64_t started() const { return started_; }
 
@@ -79,7 +80,7 @@ class DataReducer final : public GradReducer {
   std::vector<int64_t> counts_;  // elements of each rank's slice
   std::array<Lane, kExchangeLanes> lanes_;
   bool completing_ = false;  // what backward reports is complete for the step
-  int64_t started_ = 0, done_ = 0;
+  int64_t started_ = 0, done_ = 0, sent_bytes_ = 0;
   std::vector<Incoming> incoming_;  // of the exchange that is about to start
   std::vector<Outgoing> outgoing_;
 };

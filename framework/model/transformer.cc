@@ -171,12 +171,28 @@ void Transformer::score(std::span<float> loss_T, Activations& activations, const
                  [](double loss) { return static_cast<float>(loss); });
 }
 
+namespace {
+
+double training_flops(const ModelConfig& config, int64_t weights, int64_t context) {
+  return 6.0 * static_cast<double>(weights) +
+         6.0 * static_cast<double>(config.layers * config.hidden) * static_cast<double>(context);
+}
+
+}  // namespace
+
 double training_flops_per_token(const ModelConfig& config, int64_t context) {
   const int64_t attention = config.hidden * (qkv_size(config) + config.hidden);
   const int64_t layer_matrices = attention + 3 * config.hidden * config.ffn;
-  const int64_t matrices = config.layers * layer_matrices + config.vocabulary * config.hidden;
-  return 6.0 * static_cast<double>(matrices) +
-         6.0 * static_cast<double>(config.layers * config.hidden) * static_cast<double>(context);
+  return training_flops(config, config.layers * layer_matrices + config.vocabulary * config.hidden, context);
+}
+
+double training_flops_per_token(const ModelConfig& config, const Parameters& parameters, int64_t context) {
+  int64_t matrices = 0, head = 0;  // the head is the last embedding, or the only one
+  for (const Parameter& parameter : parameters.list()) {
+    if (parameter.kind == ParameterKind::kMatrix) matrices += parameter.elements();
+    if (parameter.kind == ParameterKind::kEmbedding) head = parameter.elements();
+  }
+  return training_flops(config, matrices + head, context);
 }
 
 }  // namespace fern

@@ -84,5 +84,7 @@ class Transformer {
 // Multiply-adds times two for one token, forward and backward, with attention over `context` positions (PaLM,
 // appendix B, with causal attention counted as half): the number that tokens/s is turned into FLOP/s with.
 double training_flops_per_token(const ModelConfig& config, int64_t context);
+// The same of the weights that exist in `parameters`, which are this model's.
+double training_flops_per_token(const ModelConfig& config, const Parameters& parameters, int64_t context);
 
 }  // namespace fern

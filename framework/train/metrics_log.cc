@@ -63,6 +63,8 @@ void MetricsLog::write(const StepMetrics& m) {
             {"grad_norm", m.grad_norm},
             {"lr", m.learning_rate},
             {"skipped", m.skipped},
+            {"flops", m.flops},
+            {"sent_bytes", m.sent_bytes},
             {"language_loss", language_losses(languages_, m.language_loss)},
             {"step_s", m.step_s},
             {"data_s", m.data_s},

@@ -1,10 +1,11 @@
 // metrics.jsonl: one JSON object a step, in order, one line each.
 //
 //   {"step", "loss", "tokens", "loss_tokens", "tokens_per_s", "grad_norm", "lr", "skipped",
-//    "language_loss": {"am": ..., ...}, "step_s", "data_s", "forward_backward_s", "reduce_s", "optimizer_s"}
+//    "flops", "sent_bytes", "language_loss": {"am": ..., ...}, "step_s", "data_s", "forward_backward_s",
+//    "reduce_s", "optimizer_s"}
 //
 // A number that is not finite is null; a language without loss tokens in the batch is left out. Keys that end
-// in _s depend on the clock, all others only on the recipe and the data.
+// in _s depend on the clock, sent_bytes on the ranks, all others only on the recipe and the data.
 #pragma once
 
 #include <cstdint>

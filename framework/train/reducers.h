@@ -51,6 +51,8 @@ class GradReducer : public GradSink {
   // Takes up another layout of the parameters (their patterns have changed) between two steps. REQUIRES: the
   // flat buffers are where they were, and not longer.
   virtual void set_layout(const Parameters& parameters) = 0;
+  // What this process has sent to others so far, of gradients and of values.
+  virtual int64_t sent_bytes() const = 0;
 };
 
 // Exact sums of small vectors over processes.

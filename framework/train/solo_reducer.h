@@ -35,6 +35,7 @@ class SoloReducer final : public GradReducer {
   }
   Slice slice_of(int64_t padded_elements) const override { return {0, padded_elements}; }
   void set_layout(const Parameters& parameters) override;
+  int64_t sent_bytes() const override { return 0; }
 
  private:
   ShardSum sum_;

@@ -78,6 +78,8 @@ void Trainer::train_step() {
     const Timer<SpanTimer> step_timer(metrics_.step_s, stream_, "step");
     sums_.clear();
     scoring_ = parts_.topology != nullptr && parts_.topology->begin_step(step_ + 1);
+    metrics_.flops = flops_of_step();
+    metrics_.sent_bytes = -sent_bytes();
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
@@ -89,6 +91,7 @@ void Trainer::train_step() {
     metrics_.loss = sums_.loss();
     metrics_.grad_norm = sums_.grad_norm();
     update();
+    metrics_.sent_bytes += sent_bytes();
     change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
@@ -153,6 +156,22 @@ void Trainer::change_topology() {
   if (scoring_) parts_.topology->take_scores(step_ + 1);
   metrics_.topology = parts_.topology->update_after(step_ + 1, parts_.optimizer, parts_.gradients, updates_);
   if (metrics_.topology) sums_.set_chunks(gradient_chunks(parts_.model.parameters()));
+}
+
+// Scoring takes the dense gradient of some rows: one product more.
+double Trainer::flops_of_step() const {
+  const Parameters& parameters = parts_.model.parameters();
+  const BatchShape& shape = parts_.loader.shape();
+  double per_token = training_flops_per_token(parts_.model.config(), parameters, shape.context);
+  for (const ScoredRows& rows : parameters.scored_rows())
+    per_token += 2.0 * static_cast<double>(rows.gradient_RI.elements());
+  return per_token *
+         static_cast<double>(parts_.loader.micro_batches() * shape.micro_sequences * shape.context);
+}
+
+int64_t Trainer::sent_bytes() const {
+  return parts_.gradients.sent_bytes() +
+         (parts_.scored_gradients != nullptr ? parts_.scored_gradients->sent_bytes() : 0);
 }
 
 void Trainer::expect_not_too_many_skipped() const {

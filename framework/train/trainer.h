@@ -39,6 +39,8 @@ struct StepMetrics {
   double step_s = 0;  // wall-clock of the step on this process, and its parts:
   double data_s = 0, forward_backward_s = 0, optimizer_s = 0;
   double reduce_s = 0;                // what of it does not go on during the backward pass
+  double flops = 0;                   // of all processes: products with weights that exist, attention, scores
+  int64_t sent_bytes = 0;             // by this process to others: gradients and values
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
@@ -93,6 +95,8 @@ class Trainer {
   void update();
   void change_topology();
   void expect_not_too_many_skipped() const;
+  double flops_of_step() const;
+  int64_t sent_bytes() const;
   void restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void save();
   void write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment);

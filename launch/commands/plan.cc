@@ -42,11 +42,13 @@ void print_memory(const std::vector<MemoryItem>& items, int ranks, size_t availa
 }
 
 void print_work(const ModelConfig& model, const Recipe& recipe) {
-  const double per_token = training_flops_per_token(model, model.context);
+  const double dense = training_flops_per_token(model, model.context);
+  const double per_token = initial_flops_per_token(model, recipe);
   const auto positions = static_cast<double>(recipe.batch.sequences * model.context);
   const auto steps = static_cast<double>(recipe.train.steps);
   fmt::print("\nwork\n");
-  fmt::print("  {:<18} {:>10}\n", "FLOP per token", count_text(per_token));
+  fmt::print("  {:<18} {:>10}{}\n", "FLOP per token", count_text(per_token),
+             per_token < dense ? fmt::format("  (dense would be {})", count_text(dense)) : "");
   fmt::print("  {:<18} {:>10}  {} positions\n", "FLOP per step", count_text(per_token * positions),
              positions);
   fmt::print("  {:<18} {:>10}  {} steps\n", "FLOP of the run", count_text(per_token * positions * steps),

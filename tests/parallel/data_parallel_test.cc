@@ -108,6 +108,7 @@ class WatchedReducer final : public GradReducer {
   }
   Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
   void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
+  int64_t sent_bytes() const override { return inner_.sent_bytes(); }
 
   std::vector<int64_t> started_before_the_end;
 
@@ -128,6 +129,7 @@ struct SmallRun {
   std::optional<AdamW> optimizer;
   std::optional<Trainer> trainer;
   std::vector<double> losses, norms;
+  int64_t sent_bytes = 0;
   const WatchedReducer* watched = nullptr;
 
   SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
@@ -170,6 +172,7 @@ struct SmallRun {
     trainer->run(stop, [&](const StepMetrics& step) {
       losses.push_back(step.loss);
       norms.push_back(step.grad_norm);
+      sent_bytes += step.sent_bytes;
       // One rank is told to stop; the others follow.
       if (step.step == stop_after && reducers.gradients->is_writer()) stop = true;
     });
@@ -208,6 +211,21 @@ TEST_P(DataParallel, FiftyStepsEqualOneProcessToTheBit) {
   EXPECT_EQ(run.losses, reference().losses);
   EXPECT_EQ(run.norms, reference().norms);
   EXPECT_EQ(run.hash(), reference().hash);
+}
+
+// Each rank's sums of all but its own part go out, and the total of its own part to all others.
+TEST(DataParallelTraffic, IsFourBytesAWeightAsPlanned) {
+  const SharedFolder folder("traffic");
+  SmallRun run(world(), folder.path());
+  run.run(kStop);
+  const int64_t elements = run.model.parameters().padded_elements();
+  const ReductionPlan plan = plan_reduction(elements, kShards, world().rank(), world().size(), 0);
+  size_t nodes = 0;
+  for (const auto& of_rank : plan.nodes) nodes += of_rank.size();
+  ASSERT_EQ(nodes, plan.nodes.size());
+  double sent[] = {static_cast<double>(run.sent_bytes)};
+  world().all_reduce_sum(sent);
+  EXPECT_EQ(sent[0], static_cast<double>(kStop * 4 * 2 * elements * (world().size() - 1)));
 }
 
 TEST_P(DataParallel, StoppedHereAndResumedAloneEqualsNotStopping) {

@@ -118,7 +118,8 @@ TEST(Recipe, WeightsFollowTheOrderOfLanguages) {
 
 TEST(Recipe, TheRecipesOfTheTreeAreAccepted) {
   for (const char* name :
-       {"instruct/quickstart.toml", "instruct/workstation.toml", "pretrain/quickstart_pretrain.toml"})
+       {"instruct/quickstart.toml", "instruct/workstation.toml", "pretrain/quickstart_pretrain.toml",
+        "sparse/quickstart_sparse.toml", "sparse/equal_budget.toml"})
     EXPECT_EQ(refusal(std::filesystem::path(FERN_SOURCE_ROOT) / "recipes" / name), "");
 }
 

@@ -6,6 +6,7 @@
 
 #include "framework/core/profile.h"
 #include "tests/framework/model/test_model.h"
+#include "tests/framework/sparsity/random_pattern.h"
 
 namespace fern {
 namespace {
@@ -136,6 +137,23 @@ TEST(Transformer, CountsTheFlopsOfItsProducts) {
   const double layer = 8 * (8 + 4 + 4) + 8 * 8 + 3 * 8 * 16;
   const double attention = 2 * 8 * 32;  // scores and mix over half of 64 positions
   EXPECT_EQ(training_flops_per_token(config, 64), 6 * (3 * (layer + attention) + 100 * 8));
+}
+
+TEST(Transformer, CountsTheFlopsOfTheWeightsThatExist) {
+  for (const bool tied : {true, false}) {
+    ModelConfig config = kSmall;
+    config.tie_embeddings = tied;
+    Transformer model(config);
+    const double dense = training_flops_per_token(config, 64);
+    EXPECT_EQ(training_flops_per_token(config, model.parameters(), 64), dense);
+    const int64_t before = model.parameters().elements();
+    const ParameterRun run = model.parameters().runs().front();
+    const Shape shape = model.parameters().shape_of(run);
+    model.parameters().set_patterns({{run, testing::random_pattern(shape[0], shape[1], {}, 0.3, 1)}});
+    const auto gone = static_cast<double>(before - model.parameters().elements());
+    EXPECT_GT(gone, 0);
+    EXPECT_EQ(training_flops_per_token(config, model.parameters(), 64), dense - 6 * gone);
+  }
 }
 
 }  // namespace

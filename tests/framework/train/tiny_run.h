@@ -54,6 +54,7 @@ class PoisonedReducer final : public GradReducer {
   }
   Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
   void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
+  int64_t sent_bytes() const override { return 0; }
 
   std::set<int64_t> poisoned_steps;
   int64_t step = 0;
