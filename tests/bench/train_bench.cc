@@ -19,6 +19,8 @@
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
 #include "framework/optim/grad_norm.h"
+#include "framework/sparsity/sparse_product.h"
+#include "framework/train/topology.h"
 #include "tests/bench/machine.h"
 #include "tests/bench/train_options.h"
 
@@ -66,7 +68,7 @@ struct StepTimes {
 class Bench {
  public:
   explicit Bench(const TrainBenchOptions& options)
-      : model_(options.model),
+      : model_(made_sparse(Transformer(options.model), options.sparsity)),
         batch_(random_batch(options.model, options.sequences)),
         sequence_losses_(static_cast<size_t>(options.sequences)),
         arena_(sized_arena("bench", [this](Arena& arena) { allocate(arena); })) {
@@ -96,6 +98,17 @@ class Bench {
   double loss() const { return loss_; }
   int64_t tokens() const { return batch_.tokens; }
   int64_t parameters() const { return model_.parameters().elements(); }
+  // Bytes of values, gradients, moments and index of the sparse weights, and what dense ones would take.
+  std::pair<double, double> sparse_bytes() const {
+    constexpr double kState_bytes = 16;
+    double sparse = 0, dense = 0;
+    for (const auto& [run, pattern] : model_.parameters().sparse_runs()) {
+      sparse += kState_bytes * static_cast<double>(pattern.nonzeros()) +
+                static_cast<double>(pattern.bytes() + SparseProduct(pattern).index_bytes());
+      dense += kState_bytes * static_cast<double>(pattern.rows() * pattern.columns());
+    }
+    return {sparse, dense};
+  }
   size_t arena_bytes() const { return arena_.used_bytes(); }
 
  private:
@@ -105,6 +118,12 @@ class Bench {
     activations_ = model_.allocate_activations(arena, batch_.tokens);
     optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, model_.parameters(),
                                          Slice{0, model_.parameters().padded_elements()}, arena);
+  }
+
+  static Transformer made_sparse(Transformer model, const SparsityConfig& sparsity) {
+    const auto method = make_method(sparsity, model.parameters(), /*train_steps=*/1000, /*seed=*/1);
+    if (method) set_initial_patterns(model.parameters(), *method);
+    return model;
   }
 
   Transformer model_;
@@ -149,12 +168,18 @@ Measured measure(const TrainBenchOptions& options) {
   }
   fmt::print("{} parameters, {:.0f} MB in arenas, loss {:.4f}\n", bench.parameters(),
              static_cast<double>(bench.arena_bytes()) / 1e6, bench.loss());
+  if (const auto [sparse, dense] = bench.sparse_bytes(); dense > 0)
+    fmt::print("sparse weights: values, gradients, moments and index {:.1f} MB, {:.3f} of dense\n",
+               sparse / 1e6, sparse / dense);
   if (options.profile) fmt::print("{}", profile_table(bench.profile()));
   return measured;
 }
 
 void print_shape(const TrainBenchOptions& options) {
   const ModelConfig& model = options.model;
+  if (options.sparsity.sparsity > 0)
+    fmt::print("attention and feed-forward {:.0f} % sparse in blocks of {}; ",
+               100 * options.sparsity.sparsity, options.sparsity.block);
   fmt::print("{}, {} threads, {}; d {}, {} layers, {} heads, ffn {}, vocabulary {}, {} x {} tokens\n",
              processor_name(), omp_get_max_threads(), name_of(model.dtype), model.hidden, model.layers,
              model.heads, model.ffn, model.vocabulary, options.sequences, model.context);

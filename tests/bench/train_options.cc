@@ -35,6 +35,11 @@ TrainBenchOptions read_train_bench_options(int argc, char** argv) {
   program.add_option("--context", model.context, "tokens of a sequence")->capture_default_str();
   program.add_option("--sequences", options.sequences, "sequences of a step")->capture_default_str();
   program.add_option("--dtype", dtype, "f32 or bf16")->capture_default_str();
+  program.add_option("--sparsity", options.sparsity.sparsity,
+                     "share of the weights of attention and feed-forward that do not exist");
+  program.add_option("--block", options.sparsity.block, "side of their blocks (default: unstructured)")
+      ->default_val(1)
+      ->run_callback_for_default();
   program.add_option("--steps", options.steps, "steps to time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -48,6 +53,8 @@ TrainBenchOptions read_train_bench_options(int argc, char** argv) {
   model.dtype = dtype_named(dtype);
   if (model.heads == 0) model.heads = std::max<int64_t>(1, model.hidden / 64);
   model.kv_heads = model.heads;
+  if (options.sparsity.sparsity > 0) options.sparsity.method = SparsityMethod::kStatic;
+  if (options.sparsity.block > 1) options.sparsity.pattern = PatternKind::kBlock;
   return options;
 }
 

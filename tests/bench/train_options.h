@@ -2,12 +2,14 @@
 #pragma once
 
 #include "framework/model/config.h"
+#include "framework/sparsity/sparsity_config.h"
 
 namespace fern {
 
 struct TrainBenchOptions {
   ModelConfig model = {.vocabulary = 16000, .layers = 6, .hidden = 512, .ffn = 1408, .context = 512};
   int64_t sequences = 4;
+  SparsityConfig sparsity;  // dense unless a sparsity is asked for
   int steps = 5;
   bool measure_peak = true;  // of the matrix product
   bool profile = false;
