@@ -68,7 +68,7 @@ inline Vector<float> multiply_add(Vector<float> sum, Vector<BF16Pair> a, Vector<
 
 // 2 * kLanes<float> values of a row, rounded.
 inline HalfVector rounded_row(Vector<float> first, Vector<float> second) {
-  HalfVector row;
+  HalfVector row = {};
   for (int lane = 0; lane < kLanes<float>; ++lane) {
     row[lane] = narrow<BF16>(first[lane]).bits;
     row[kLanes<float> + lane] = narrow<BF16>(second[lane]).bits;
