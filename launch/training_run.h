@@ -24,6 +24,7 @@ class TrainingRun {
               const TrainingData& data, const std::filesystem::path& folder, Communicator& communicator);
 
   Trainer& trainer() { return trainer_; }
+  const Parameters& parameters() const { return model_.parameters(); }
   const Ledger& ledger() const { return ledger_; }
 
  private:

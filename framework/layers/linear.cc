@@ -1,6 +1,7 @@
 #include "framework/layers/linear.h"
 
 #include "framework/ops/linear.h"
+#include "framework/sparsity/product_choice.h"
 
 namespace fern {
 
@@ -34,8 +35,22 @@ const SparseProduct* Linear::sparse() const {
   return sparse_ ? &*sparse_ : nullptr;
 }
 
+bool Linear::is_multiplied_dense(DType dtype) const {
+  const Pattern* pattern = parameters_.pattern_of(run_);
+  return pattern != nullptr && prefers_dense(*pattern, dtype) && !parameters_.dense_value_room(run_).empty();
+}
+
+Tensor Linear::expanded(DType dtype) const {
+  if (!is_multiplied_dense(dtype)) return {};
+  const Tensor room = parameters_.dense_value_room(run_);
+  expand(room, parameters_.values_of(run_), *parameters_.pattern_of(run_));
+  return room;
+}
+
 void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
-  if (const SparseProduct* product = sparse())
+  if (const Tensor room = expanded(x_TI.dtype()); !room.empty())
+    linear_forward(y_TO, x_TI, room, stream);
+  else if (const SparseProduct* product = sparse())
     product->forward(y_TO, x_TI, parameters_.values_of(run_), stream);
   else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_forward())
     weight->forward(y_TO, x_TI, stream);
@@ -44,7 +59,9 @@ void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
 }
 
 void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
-  if (const SparseProduct* product = sparse())
+  if (const Tensor room = expanded(dx_TI.dtype()); !room.empty())
+    linear_backward_input(dx_TI, dy_TO, room, /*accumulate=*/false, stream);
+  else if (const SparseProduct* product = sparse())
     product->backward_input(dx_TI, dy_TO, parameters_.values_of(run_), stream);
   else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_backward())
     weight->backward_input(dx_TI, dy_TO, stream);
@@ -53,10 +70,16 @@ void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) c
 }
 
 void Linear::backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& stream) const {
-  if (const SparseProduct* product = sparse())
+  if (is_multiplied_dense(x_TI.dtype())) {
+    const Tensor gradient = parameters_.dense_gradient_room(run_);
+    fill_zero(gradient);
+    linear_backward_weight(gradient, dy_TO, x_TI, stream);
+    gather_add(parameters_.gradients_of(run_), gradient, *parameters_.pattern_of(run_));
+  } else if (const SparseProduct* product = sparse()) {
     product->backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
-  else
+  } else {
     linear_backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
+  }
   for (const ScoredRows& rows : parameters_.scored_rows())
     if (rows.run == run_) linear_backward_weight_rows(rows.gradient_RI, dy_TO, rows.first_row, x_TI, stream);
 }

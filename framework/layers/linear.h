@@ -39,6 +39,10 @@ class Linear {
   const PackedWeight* packed(Stream& stream) const;
   // The products over the pattern, up to date; null where there is none.
   const SparseProduct* sparse() const;
+  // Whether a matrix with a pattern is multiplied as a dense one, with its zeros.
+  bool is_multiplied_dense(DType dtype) const;
+  // The matrix with its zeros, if so; else empty.
+  Tensor expanded(DType dtype) const;
 
   const Parameters& parameters_;
   ParameterRun run_;

@@ -152,6 +152,21 @@ void Parameters::allocate(Arena& arena, DType dtype) {
   gradients_ = gradients_room_ = arena.allocate(dtype, {padded_elements()});
 }
 
+void Parameters::allocate_dense_room(Arena& arena) {
+  int64_t most = 0;
+  for (const ParameterRun run : runs_) most = std::max(most, shape_of(run).elements());
+  dense_value_ = arena.allocate(DType::kF32, {most});
+  dense_gradient_ = arena.allocate(DType::kF32, {most});
+}
+
+Tensor Parameters::dense_value_room(ParameterRun run) const {
+  return dense_value_.empty() ? Tensor() : part(dense_value_, DType::kF32, 0, shape_of(run));
+}
+
+Tensor Parameters::dense_gradient_room(ParameterRun run) const {
+  return dense_gradient_.empty() ? Tensor() : part(dense_gradient_, DType::kF32, 0, shape_of(run));
+}
+
 void Parameters::initialize(uint64_t seed) {
   for (size_t i = 0; i < list_.size(); ++i) {
     const Parameter& parameter = list_[i];

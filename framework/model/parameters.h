@@ -84,6 +84,16 @@ class Parameters {
   // Fills values from (seed, parameter name, place in the matrix) alone, whatever the pattern.
   void initialize(uint64_t seed);
 
+  // Takes room in `arena` for one dense matrix and its gradient, as large as the largest run: with it,
+  // products of a pattern that is hardly sparse are dense (sparsity/product_choice.h).
+  void allocate_dense_room(Arena& arena);
+  // Whether patterns begin dense and lose weights bit by bit.
+  bool is_to_be_pruned() const { return is_to_be_pruned_; }
+  void set_to_be_pruned() { is_to_be_pruned_ = true; }
+  // Shaped as the run; shared by all runs. Empty without allocate_dense_room().
+  Tensor dense_value_room(ParameterRun run) const;
+  Tensor dense_gradient_room(ParameterRun run) const;
+
   // Rows whose dense gradient backward adds up besides; borrowed.
   void set_scored_rows(std::vector<ScoredRows> rows) { scored_rows_ = std::move(rows); }
   const std::vector<ScoredRows>& scored_rows() const { return scored_rows_; }
@@ -116,6 +126,8 @@ class Parameters {
   std::vector<SparseRun> sparse_;
   std::vector<ScoredRows> scored_rows_;
   int64_t elements_ = 0, version_ = 0, topology_version_ = 0;
+  bool is_to_be_pruned_ = false;
+  Tensor dense_value_, dense_gradient_;
   Tensor values_room_, gradients_room_;  // as allocated
   Tensor values_, gradients_;            // what of it is in use
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/model/transformer_state.h"
+#include "framework/sparsity/product_choice.h"
 
 namespace fern {
 
@@ -93,6 +94,11 @@ Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
 
 void Transformer::allocate_packed_weights(Arena& arena) {
+  Parameters& parameters = state_->parameters;
+  const bool hardly_sparse = std::ranges::any_of(parameters.sparse_runs(), [&](const SparseRun& sparse) {
+    return prefers_dense(sparse.pattern, state_->config.dtype);
+  });
+  if (hardly_sparse || parameters.is_to_be_pruned()) parameters.allocate_dense_room(arena);
   for (Layer& layer : state_->layers) {
     layer.attention.allocate_packed(arena);
     layer.feed_forward.allocate_packed(arena);

@@ -29,7 +29,8 @@ class Transformer {
   const Parameters& parameters() const;
 
   // Takes room for the weights as products read them fastest (ops/packed_weight.h); they are arranged by
-  // themselves when the parameters' version has changed. Optional: without it training is slower, in bf16
+  // themselves when the parameters' version has changed. Also for one dense matrix, where patterns are hardly
+  // sparse or on their way from dense. Optional: without it training is slower, in bf16
   // much.
   void allocate_packed_weights(Arena& arena);
 

@@ -64,6 +64,7 @@ void set_initial_patterns(Parameters& parameters, const Method& method) {
   std::vector<SparseRun> sparse = runs_of(parameters, method, std::move(patterns));
   std::erase_if(sparse, [](const SparseRun& run) { return run.pattern.density() == 1; });
   parameters.set_patterns(std::move(sparse));
+  if (method.setup().config.method == SparsityMethod::kGradual) parameters.set_to_be_pruned();
 }
 
 Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena)

@@ -10,6 +10,7 @@
 #include "launch/commands.h"
 #include "launch/machine.h"
 #include "launch/process_memory.h"
+#include "launch/product_report.h"
 #include "launch/run_lock.h"
 #include "launch/run_log.h"
 #include "launch/run_memory.h"
@@ -64,6 +65,7 @@ class TrainCommand {
     claim_run_folder(folder_, recipe_, communicator_);
     TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
     resume(training);
+    say_which_weights_exist(training.parameters(), model);
     keep_recipe(folder_, recipe_, communicator_);
     return train(training, data, signals);
   }
@@ -97,6 +99,16 @@ class TrainCommand {
     if (!own_cores_.empty())
       spdlog::info("each rank of a machine has cores of its own, this one {}", cores_text(own_cores_));
     warn_of_binding();
+  }
+
+  void say_which_weights_exist(const Parameters& parameters, const ModelConfig& model) {
+    if (recipe_.sparsity.method == SparsityMethod::kDense || communicator_.rank() != 0) return;
+    spdlog::info("sparsity: {}, {}; {} of {} weights exist now", name_of(recipe_.sparsity.method),
+                 name_of(recipe_.sparsity.pattern), count_text(static_cast<double>(parameters.elements())),
+                 count_text(static_cast<double>(parameters.dense_elements())));
+    for (const std::string& line :
+         product_report(parameters, model, recipe_.batch.micro_sequences * model.context))
+      spdlog::info("{}", line);
   }
 
   void warn_of_binding() {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/product_choice.h"
 #include "tests/framework/model/test_model.h"
 #include "tests/framework/sparsity/random_pattern.h"
 
@@ -157,6 +158,53 @@ TEST(SparseParameters, ScoredRowsGetTheDenseGradient) {
   const auto expected = dense.model.parameters().gradient(up).values<double>();
   for (size_t i = 0; i < window.size(); ++i)
     ASSERT_NEAR(window[i], expected[(kFirst - 40) * 32 + i], 1e-11) << i;
+}
+
+// The gradient of a model in f32 whose patterns are nearly full.
+std::vector<double> gradient_of_nearly_dense(bool with_room, size_t* used_bytes) {
+  ModelConfig config = kConfig;
+  config.dtype = DType::kF32;
+  Transformer model(config);
+  Parameters& parameters = model.parameters();
+  std::vector<SparseRun> sparse;
+  for (const ParameterRun run : parameters.runs())
+    if (parameters.list()[static_cast<size_t>(run.first)].kind == ParameterKind::kMatrix)
+      sparse.push_back(
+          {run, random_pattern(parameters.shape_of(run)[0], parameters.shape_of(run)[1], {}, 0.97, 3)});
+  parameters.set_patterns(std::move(sparse));
+  const Arena arena = sized_arena("parameters", [&](Arena& a) {
+    parameters.allocate(a, DType::kF32);
+    if (with_room) model.allocate_packed_weights(a);
+  });
+  *used_bytes = arena.used_bytes();
+  fill_random(parameters.values(), 3, 0.3);
+  parameters.note_change();
+  std::unique_ptr<Transformer::Activations> activations;
+  const Arena activation_arena = sized_arena(
+      "activations", [&](Arena& a) { activations = model.allocate_activations(a, 2 * kConfig.context); });
+  fill_zero(parameters.gradients());
+  std::vector<double> losses(2);
+  Stream stream;
+  RecordingSink sink;
+  const MicroBatch batch = random_batch(kConfig.vocabulary, 2, kConfig.context, 9);
+  model.forward(*activations, losses, batch, stream);
+  model.backward(*activations, batch, sink, stream);
+  return to_doubles(parameters.gradients());
+}
+
+TEST(SparseParameters, HardlySparseMatricesAreMultipliedDense) {
+  ASSERT_TRUE(prefers_dense(random_pattern(64, 64, {}, 0.97, 3), DType::kF32));
+  size_t with_bytes = 0, without_bytes = 0;
+  const std::vector<double> dense = gradient_of_nearly_dense(true, &with_bytes),
+                            sparse = gradient_of_nearly_dense(false, &without_bytes);
+  EXPECT_GT(with_bytes, without_bytes);
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < dense.size(); ++i) {
+    largest = std::max(largest, std::abs(sparse[i]));
+    difference = std::max(difference, std::abs(dense[i] - sparse[i]));
+  }
+  EXPECT_LT(difference, 1e-5 * largest);
+  EXPECT_NE(dense, sparse);
 }
 
 TEST(SparseParameters, RefusesAPatternOfAnotherShape) {

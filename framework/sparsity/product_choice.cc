@@ -1,0 +1,108 @@
+#include "framework/sparsity/product_choice.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <optional>
+
+#include "framework/core/arena.h"
+#include "framework/ops/linear.h"
+#include "framework/ops/packed_weight.h"
+#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/simd_level.h"
+#include "framework/sparsity/sparse_product.h"
+
+namespace fern {
+
+namespace {
+
+// Densities at which both kinds take as long, in f32 on 2 threads, from 512 x 512 to 3072 x 3072. Processors
+// with two wide multiply-adds a cycle do dense products twice as fast, and sparse ones hardly faster: there
+// reading the activations is the limit.
+double break_even(BlockShape block) {
+  const bool is_wide = simd_level() >= SimdLevel::kAvx512,
+             is_twice = is_wide && __builtin_cpu_is("intel") != 0;
+  if (block.rows % 4 == 0 && block.columns % 4 == 0) return is_twice ? 0.65 : 0.8;
+  if (block.elements() == 1) return is_twice || !is_wide ? 0.45 : 0.7;
+  return 0.1;  // plain loops
+}
+
+template <typename Work>
+double best_seconds(const Work& work) {
+  constexpr int kRounds = 3;
+  using Clock = std::chrono::steady_clock;
+  double best = std::numeric_limits<double>::infinity();
+  for (int round = 0; round <= kRounds; ++round) {  // the first warms up
+    const auto begin = Clock::now();
+    work();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (round > 0) best = std::min(best, seconds);
+  }
+  return best;
+}
+
+}  // namespace
+
+bool prefers_dense(const Pattern& pattern, DType dtype) {
+  return dtype == DType::kF32 && pattern.density() > break_even(pattern.block());
+}
+
+void expand(Tensor w_OI, const Tensor& values_N, const Pattern& pattern) {
+  float* w = w_OI.as<float>();
+  const float* values = values_N.as<float>();
+  const int64_t columns = pattern.columns(), rows = pattern.block().rows;
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < pattern.block_rows(); ++r) {
+    std::fill_n(w + r * rows * columns, rows * columns, 0.0F);
+    for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
+      w[row * columns + column] = values[value];
+    });
+  }
+}
+
+void gather_add(Tensor values_N, const Tensor& w_OI, const Pattern& pattern) {
+  const float* w = w_OI.as<float>();
+  float* values = values_N.as<float>();
+  const int64_t columns = pattern.columns();
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < pattern.block_rows(); ++r)
+    for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
+      values[value] += w[row * columns + column];
+    });
+}
+
+ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens) {
+  const int64_t outputs = pattern.rows(), inputs = pattern.columns();
+  Tensor x, y, w, dw, values, dvalues;
+  std::optional<PackedWeight> packed;
+  const Arena arena = sized_arena("products", [&](Arena& a) {
+    x = a.allocate(dtype, {tokens, inputs});
+    y = a.allocate(dtype, {tokens, outputs});
+    w = a.allocate(DType::kF32, {outputs, inputs});
+    dw = a.allocate(DType::kF32, {outputs, inputs});
+    values = a.allocate(DType::kF32, {pattern.nonzeros()});
+    dvalues = a.allocate(DType::kF32, {pattern.nonzeros()});
+    packed.emplace(outputs, inputs, dtype, a);
+  });
+  Stream stream;
+  const SparseProduct sparse(pattern);
+  packed->pack(w, stream);
+  return {.sparse_s = best_seconds([&] {
+            sparse.forward(y, x, values, stream);
+            sparse.backward_input(x, y, values, stream);
+            sparse.backward_weight(dvalues, y, x, stream);
+          }),
+          .dense_s = best_seconds([&] {
+            if (packed->has_forward())
+              packed->forward(y, x, stream);
+            else
+              linear_forward(y, x, w, stream);
+            if (packed->has_backward())
+              packed->backward_input(x, y, stream);
+            else
+              linear_backward_input(x, y, w, /*accumulate=*/false, stream);
+            linear_backward_weight(dw, y, x, stream);
+          })};
+}
+
+}  // namespace fern

@@ -1,0 +1,32 @@
+// Whether products over a pattern are worth their while: below some sparsity a dense product with zeros is
+// faster.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "framework/core/tensor.h"
+#include "framework/sparsity/pattern.h"
+
+namespace fern {
+
+// Whether the dense product is chosen for a pattern and activations of this type: from break-even densities
+// that were measured (tests/bench/sparse_bench.cc), by instruction set and block. It is a function of the
+// processor and the pattern alone, so that every rank and every layout computes the same. f32 only: other
+// types always take the sparse product.
+bool prefers_dense(const Pattern& pattern, DType dtype);
+
+// Writes the matrix with zeros. w_OI and values_N are f32.
+void expand(Tensor w_OI, const Tensor& values_N, const Pattern& pattern);
+// values_N += the weights of w_OI that exist.
+void gather_add(Tensor values_N, const Tensor& w_OI, const Pattern& pattern);
+
+// Seconds of forward, dX and dW together, of either kind.
+struct ProductCosts {
+  double sparse_s = 0, dense_s = 0;
+};
+// The better of a few rounds on this machine, with OpenMP's threads. Takes memory for one dense matrix and
+// activations of `tokens`, and gives it back.
+ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens);
+
+}  // namespace fern
