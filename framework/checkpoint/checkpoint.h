@@ -48,8 +48,14 @@ struct TopologyMemory {
     std::vector<uint64_t> scores;  // GrowthScores::state()
     bool operator==(const Scores&) const = default;
   };
+  struct EverActive {
+    std::string name;            // of the parameter
+    std::vector<uint64_t> bits;  // of its blocks, row by row: it exists or once did
+    bool operator==(const EverActive&) const = default;
+  };
   WeightAges ages;
   std::vector<Scores> scores;  // gathered for the next topology update
+  std::vector<EverActive> ever_active = {};
 };
 
 // Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only.

@@ -10,7 +10,7 @@ namespace fern {
 namespace {
 
 constexpr const char *kRows = "row_begin/", *kColumns = "columns/", *kGeneration = "generation/",
-                     *kScores = "scores/", *kBirths = "births";
+                     *kScores = "scores/", *kEver = "ever_active/", *kBirths = "births";
 
 std::vector<int32_t> columns_of(const Pattern& pattern) {
   return {pattern.column_index().begin(), pattern.column_index().end()};
@@ -85,6 +85,8 @@ FileRecord write_topology(const std::filesystem::path& path, const Parameters& p
     const std::vector<int64_t> bits(scores.begin(), scores.end());
     file.write<int64_t>(kScores + name, bits);
   }
+  for (const auto& [name, bits] : memory.ever_active)
+    file.write<int64_t>(kEver + name, std::vector<int64_t>(bits.begin(), bits.end()));
   return file.finish();
 }
 
@@ -152,6 +154,10 @@ TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, con
       file.read<int32_t>(generation, kGeneration + parameter.name, {parameter.nonzeros});
       std::ranges::transform(generation, memory.ages.generation.begin() + parameter.offset,
                              [](int32_t g) { return static_cast<uint16_t>(g); });
+    }
+    if (file.has(kEver + parameter.name)) {
+      const std::vector<int64_t> bits = file.read_all<int64_t>(kEver + parameter.name);
+      memory.ever_active.push_back({parameter.name, {bits.begin(), bits.end()}});
     }
     if (!file.has(kScores + parameter.name)) continue;
     const std::vector<int64_t> bits = file.read_all<int64_t>(kScores + parameter.name);

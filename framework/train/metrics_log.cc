@@ -15,18 +15,34 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Bytes of the lines that are whole and not past `steps_done`.
-int64_t bytes_to_keep(const std::filesystem::path& path, int64_t steps_done) {
-  std::ifstream file(path, std::ios::binary);
-  int64_t keep = 0;
-  for (std::string line; std::getline(file, line) && !file.eof();) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer() ||
-        json["step"].get<int64_t>() > steps_done)
-      break;
-    keep += static_cast<int64_t>(line.size()) + 1;
+LossChange::Losses losses_of(const Json& step) {
+  LossChange::Losses losses;
+  if (!step.contains("language_loss") || !step["language_loss"].is_object()) return losses;
+  for (const auto& [language, loss] : step["language_loss"].items())
+    if (loss.is_number()) losses[language] = loss.get<double>();
+  return losses;
+}
+
+double churn(const WeightMetrics& weight) {
+  return weight.nonzeros == 0 ? 0 : static_cast<double>(weight.grown) / static_cast<double>(weight.nonzeros);
+}
+
+Json sparsity_json(const SparsityMetrics& sparsity) {
+  Json weights = Json::object();
+  for (const WeightMetrics& weight : sparsity.weights) {
+    const auto elements = static_cast<double>(weight.elements);
+    weights[weight.name] = {{"density", static_cast<double>(weight.nonzeros) / elements},
+                            {"active_rows", weight.active_rows},
+                            {"active_columns", weight.active_columns},
+                            {"churn", churn(weight)},
+                            {"ever_active", static_cast<double>(weight.ever_active) / elements},
+                            {"gradient_norm", weight.gradient_norm}};
   }
-  return keep;
+  return {{"density", sparsity.density()},
+          {"churn", sparsity.churn()},
+          {"ever_active", sparsity.ever_active()},
+          {"gradient_flow", sparsity.gradient_flow()},
+          {"weights", weights}};
 }
 
 Json language_losses(const std::vector<std::string>& languages, const std::vector<double>& losses) {
@@ -42,11 +58,26 @@ double tokens_per_s(const StepMetrics& metrics) {
   return metrics.step_s > 0 ? static_cast<double>(metrics.tokens) / metrics.step_s : 0;
 }
 
+// Bytes of the lines that are whole and not past `steps_done`; the losses in them are heard again.
+int64_t MetricsLog::keep_lines(int64_t steps_done) {
+  std::ifstream file(path_, std::ios::binary);
+  int64_t keep = 0;
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer() ||
+        json["step"].get<int64_t>() > steps_done)
+      break;
+    keep += static_cast<int64_t>(line.size()) + 1;
+    loss_change_.add(json["step"].get<int64_t>(), losses_of(json), json.contains("topology"));
+  }
+  return keep;
+}
+
 MetricsLog::MetricsLog(std::filesystem::path path, std::vector<std::string> languages, int64_t steps_done)
     : path_(std::move(path)), languages_(std::move(languages)) {
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) fail_errno(fmt::format("cannot open {}", path_.string()));
-  if (::ftruncate(file_, bytes_to_keep(path_, steps_done)) != 0) {
+  if (::ftruncate(file_, keep_lines(steps_done)) != 0) {
     ::close(file_);
     fail_errno(fmt::format("cannot cut {} to step {}", path_.string(), steps_done));
   }
@@ -77,6 +108,9 @@ void MetricsLog::write(const StepMetrics& m) {
                         {"dropped", m.topology->counts.dropped},
                         {"grown", m.topology->counts.grown},
                         {"topology_s", m.topology_s}};
+  if (m.sparsity) json["sparsity"] = sparsity_json(*m.sparsity);
+  if (const auto change = loss_change_.add(m.step, losses_of(json), m.topology.has_value()))
+    json["loss_change"] = {{"update", change->update}, {"language_loss", change->languages}};
   const std::string line = json.dump() + "\n";
   const ssize_t written = ::write(file_, line.data(), line.size());
   if (written < 0) fail_errno(fmt::format("step {}: cannot write {}", m.step, path_.string()));

@@ -4,6 +4,11 @@
 //    "flops", "sent_bytes", "language_loss": {"am": ..., ...}, "step_s", "data_s", "forward_backward_s",
 //    "reduce_s", "optimizer_s"}
 //
+// After steps that Topology::watches(), "sparsity": {"density", "churn", "ever_active", "gradient_flow",
+// "weights": {NAME: {"density", "active_rows", "active_columns", "churn", "ever_active", "gradient_norm"}}};
+// after a topology update "topology"; and where it is known, some steps later, "loss_change": {"update",
+// "language_loss"}.
+//
 // A number that is not finite is null; a language without loss tokens in the batch is left out. Keys that end
 // in _s depend on the clock, sent_bytes on the ranks, all others only on the recipe and the data.
 #pragma once
@@ -13,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/train/loss_change.h"
 #include "framework/train/trainer.h"
 
 namespace fern {
@@ -30,8 +36,11 @@ class MetricsLog {
   void write(const StepMetrics& metrics);
 
  private:
+  int64_t keep_lines(int64_t steps_done);
+
   std::filesystem::path path_;
   std::vector<std::string> languages_;
+  LossChange loss_change_;
   int file_ = -1;
 };
 

@@ -115,6 +115,12 @@ void EventFile::write(const StepMetrics& metrics) {
   append_scalar(summary, "tokens_per_s", tokens_per_s(metrics));
   for (size_t l = 0; l < languages_.size(); ++l)
     append_scalar(summary, "loss/" + languages_[l], metrics.language_loss[l]);
+  if (metrics.sparsity) {
+    append_scalar(summary, "sparsity/density", metrics.sparsity->density());
+    append_scalar(summary, "sparsity/churn", metrics.sparsity->churn());
+    append_scalar(summary, "sparsity/ever_active", metrics.sparsity->ever_active());
+    append_scalar(summary, "sparsity/gradient_flow", metrics.sparsity->gradient_flow());
+  }
   std::string event = event_at(metrics.step);
   append_bytes(event, 5, summary);
   write_record(event);

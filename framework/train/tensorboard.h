@@ -30,8 +30,9 @@ class EventFile {
   EventFile(const EventFile&) = delete;
   EventFile& operator=(const EventFile&) = delete;
 
-  // Scalars loss, grad_norm, lr, tokens_per_s, and loss/LANGUAGE for each language of the batch; those that
-  // are not finite are left out. Errors: disk full.
+  // Scalars loss, grad_norm, lr, tokens_per_s, loss/LANGUAGE for each language of the batch, and of steps
+  // that have them sparsity/density, churn, ever_active and gradient_flow; those that are not finite are left
+  // out. Errors: disk full.
   void write(const StepMetrics& metrics);
   const std::filesystem::path& path() const { return path_; }
 

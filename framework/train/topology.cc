@@ -78,6 +78,13 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
       first_row += parameters.list()[static_cast<size_t>(i)].shape[0];
     }
   }
+  grown_.resize(places_.size());
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const Pattern pattern = pattern_of(i);
+    first_nonzeros_.push_back(pattern.nonzeros());
+    if (!method_->scored() && setup.config.method != SparsityMethod::kSet) continue;
+    ever_.emplace_back(pattern.rows(), pattern.columns(), pattern.block()).add(pattern);
+  }
   if (!method_->scored()) return;
   empty_scores();
   int64_t most = 0;
@@ -163,6 +170,8 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
   for (size_t i = 0; i < weights; ++i) {
     next.push_back(method_->next(step, i, views[i], changes[i]));
     grows = grows || changes[i].grow > 0;
+    grown_[i] = std::ranges::count(value_origins(next[i], patterns[i]), -1);
+    if (!ever_.empty()) ever_[i].add(next[i]);
   }
   TopologyUpdate update;
   update.counts = change_topology(parameters_, optimizer, gradients,
@@ -187,15 +196,58 @@ std::vector<TopologyMemory::Scores> Topology::scores() const {
   return all;
 }
 
-void Topology::restore(const std::vector<TopologyMemory::Scores>& scores) {
+std::vector<TopologyMemory::EverActive> Topology::ever_active() const {
+  std::vector<TopologyMemory::EverActive> all;
+  for (size_t i = 0; i < ever_.size(); ++i)
+    all.push_back({method_->setup().weights[i].name, ever_[i].bits()});
+  return all;
+}
+
+// A checkpoint that does not say which weights were once active leaves those of its own patterns.
+void Topology::restore(const TopologyMemory& memory) {
   for (size_t i = 0; i < scores_.size(); ++i)
-    for (const auto& [name, state] : scores)
+    for (const auto& [name, state] : memory.scores)
       if (name == method_->setup().weights[i].name) scores_[i].restore(state);
+  for (size_t i = 0; i < ever_.size(); ++i) {
+    for (const auto& [name, bits] : memory.ever_active)
+      if (name == method_->setup().weights[i].name) ever_[i].restore(bits);
+    ever_[i].add(pattern_of(i));
+  }
+}
+
+bool Topology::watches(int64_t step) const {
+  const MethodSetup& setup = method_->setup();
+  return step == 1 || step == setup.train_steps || step % setup.config.interval == 0 ||
+         method_->updates_after(step);
+}
+
+std::vector<double> Topology::gradient_norms(Slice counted, ScalarReducer& scalars) const {
+  std::vector<int> indices;
+  for (const Place& place : places_) indices.push_back(place.parameter);
+  return fern::gradient_norms(parameters_, indices, counted, scalars);
+}
+
+SparsityMetrics Topology::metrics(std::span<const double> norms, bool updated) const {
+  SparsityMetrics metrics;
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const Pattern pattern = pattern_of(i);
+    const ActiveNeurons active = active_neurons(pattern);
+    metrics.weights.push_back({.name = method_->setup().weights[i].name,
+                               .elements = pattern.rows() * pattern.columns(),
+                               .nonzeros = pattern.nonzeros(),
+                               .active_rows = active.rows,
+                               .active_columns = active.columns,
+                               .ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights(),
+                               .grown = updated ? grown_[i] : 0,
+                               .gradient_norm = norms[i]});
+  }
+  return metrics;
 }
 
 size_t Topology::bytes() const {
   size_t bytes = 0;
   for (const GrowthScores& scores : scores_) bytes += scores.bytes();
+  for (const EverActive& ever : ever_) bytes += ever.bytes();
   return bytes;
 }
 

@@ -15,6 +15,7 @@
 #include "framework/sparsity/method.h"
 #include "framework/train/reducers.h"
 #include "framework/train/topology_change.h"
+#include "framework/train/topology_metrics.h"
 
 namespace fern {
 
@@ -56,9 +57,19 @@ class Topology {
   std::optional<TopologyUpdate> update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
                                              int64_t updates);
 
+  // Whether the weights are looked at after `step`: at the first and last, at every update, and every
+  // sparsity.interval steps.
+  bool watches(int64_t step) const;
+  // Norms of the step's gradients, weight by weight. REQUIRES: before update_after(). All processes call it.
+  std::vector<double> gradient_norms(Slice counted, ScalarReducer& scalars) const;
+  // As the patterns now are. `norms` as gradient_norms() gave them; `updated`: update_after() has just
+  // changed patterns.
+  SparsityMetrics metrics(std::span<const double> norms, bool updated) const;
+
   // For checkpoints. restore() REQUIRES: the parameters have the checkpoint's patterns.
   std::vector<TopologyMemory::Scores> scores() const;
-  void restore(const std::vector<TopologyMemory::Scores>& scores);
+  std::vector<TopologyMemory::EverActive> ever_active() const;
+  void restore(const TopologyMemory& memory);
 
   size_t bytes() const;  // of what is kept outside the arena
 
@@ -82,7 +93,9 @@ class Topology {
   std::unique_ptr<Method> method_;
   Parameters& parameters_;
   std::vector<Place> places_;
-  std::vector<GrowthScores> scores_;  // by weight; none unless the method is scored()
+  std::vector<GrowthScores> scores_;             // by weight; none unless the method is scored()
+  std::vector<EverActive> ever_;                 // by weight; none unless weights come back
+  std::vector<int64_t> first_nonzeros_, grown_;  // by weight: at the start; by the last update
   Tensor window_;
 };
 

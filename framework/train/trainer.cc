@@ -72,8 +72,11 @@ Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
 
 void Trainer::train_step() {
   if (stream_.profile() != nullptr) stream_.profile()->begin_step(step_ + 1);
-  metrics_ = {
-      .step = step_ + 1, .learning_rate = parts_.schedule.at(step_), .language_loss = {}, .topology = {}};
+  metrics_ = {.step = step_ + 1,
+              .learning_rate = parts_.schedule.at(step_),
+              .language_loss = {},
+              .topology = {},
+              .sparsity = {}};
   {
     const Timer<SpanTimer> step_timer(metrics_.step_s, stream_, "step");
     sums_.clear();
@@ -154,7 +157,11 @@ void Trainer::change_topology() {
   if (parts_.topology == nullptr) return;
   const Timer<OpTimer> timer(metrics_.topology_s, stream_, "topology");
   if (scoring_) parts_.topology->take_scores(step_ + 1);
+  const bool watched = parts_.topology->watches(step_ + 1);
+  std::vector<double> norms;
+  if (watched) norms = parts_.topology->gradient_norms(parts_.gradients.counted(), parts_.scalars);
   metrics_.topology = parts_.topology->update_after(step_ + 1, parts_.optimizer, parts_.gradients, updates_);
+  if (watched) metrics_.sparsity = parts_.topology->metrics(norms, metrics_.topology.has_value());
   if (metrics_.topology) sums_.set_chunks(gradient_chunks(parts_.model.parameters()));
 }
 

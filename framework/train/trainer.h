@@ -45,6 +45,7 @@ struct StepMetrics {
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
   std::optional<TopologyUpdate> topology = {};
+  std::optional<SparsityMetrics> sparsity = {};  // of steps that Topology::watches()
 };
 
 // What the trainer works on. Borrowed: all must outlive it.

@@ -38,7 +38,10 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
                               .ledger = parts_.ledger.to_json(),
                               .tokenizer_model = run_.tokenizer_model,
                               .topology = {.ages = parts_.optimizer.ages(), .scores = {}}};
-  if (parts_.topology != nullptr) contents.topology.scores = parts_.topology->scores();
+  if (parts_.topology != nullptr) {
+    contents.topology.scores = parts_.topology->scores();
+    contents.topology.ever_active = parts_.topology->ever_active();
+  }
   contents.manifest.step = step_;
   contents.manifest.updates = updates_;
   contents.manifest.skipped_in_a_row = skipped_in_a_row_;
@@ -94,8 +97,8 @@ void Trainer::restore_patterns(const std::filesystem::path& checkpoint, const Ma
   parts_.gradients.set_layout(parameters);
   parts_.optimizer.set_layout(parameters, parts_.gradients.slice());
   TopologyMemory memory = read_topology_memory(checkpoint, manifest, parameters);
+  if (parts_.topology != nullptr) parts_.topology->restore(memory);
   parts_.optimizer.set_ages(std::move(memory.ages));
-  if (parts_.topology != nullptr) parts_.topology->restore(memory.scores);
   sums_.set_chunks(gradient_chunks(parameters));
 }
 

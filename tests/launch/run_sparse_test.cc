@@ -65,6 +65,27 @@ TEST_F(SparseRun, GoesOnFromTheMiddleOfAnIntervalOnOtherRanks) {
   }
 }
 
+TEST_F(SparseRun, MetricsSayHowTheTopologyFares) {
+  ASSERT_EQ(run_fern(train("watched", sparse("rigl"))).exit_code, 0);
+  std::istringstream lines(text_of(folder_ / "watched" / "metrics.jsonl"));
+  std::vector<int64_t> watched, changes;
+  nlohmann::json last;
+  for (std::string line; std::getline(lines, line);) {
+    const auto step = nlohmann::json::parse(line);
+    if (step.contains("loss_change")) changes.push_back(step["loss_change"]["update"]);
+    if (!step.contains("sparsity")) continue;
+    watched.push_back(step["step"]);
+    last = step["sparsity"];
+    EXPECT_NEAR(last["density"], 0.2, 0.01);
+    EXPECT_EQ(last["churn"] > 0, step.contains("topology"));
+    EXPECT_GT(last["gradient_flow"], 0);
+  }
+  EXPECT_EQ(watched, (std::vector<int64_t>{1, 5, 10, 15, 20, 24}));
+  EXPECT_EQ(changes, (std::vector<int64_t>{5, 10, 15}));
+  EXPECT_GT(last["ever_active"], last["density"]);
+  EXPECT_EQ(last["weights"].size(), 14u);
+}
+
 TEST_F(SparseRun, InspectSaysWhichWeightsExist) {
   ASSERT_EQ(run_fern(train("blocks", sparse("static", {"--set", "sparsity.pattern=block", "--set",
                                                        "sparsity.block=8"})))

@@ -44,6 +44,7 @@ struct SparseModel {
       for (int64_t i = 0; parameter.sparse && i < parameter.nonzeros; ++i)
         contents.topology.ages.generation[static_cast<size_t>(parameter.offset + i)] =
             static_cast<uint16_t>(i % 3);
+    contents.topology.ever_active = {{"model.layers.0.mlp.up_proj.weight", {~uint64_t{0}, 3}}};
     contents.topology.scores = {{"model.layers.0.mlp.up_proj.weight", {~uint64_t{0}, 5, 0}}};
     return contents;
   }
@@ -77,6 +78,7 @@ TEST(TopologyFile, AgesAndScoresComeBack) {
   const TopologyMemory memory =
       read_topology_memory(checkpoint, read_manifest(checkpoint), model.parameters());
   EXPECT_EQ(memory.ages.births, model.contents().topology.ages.births);
+  EXPECT_EQ(memory.ever_active, model.contents().topology.ever_active);
   EXPECT_EQ(memory.ages.generation, model.contents().topology.ages.generation);
   EXPECT_EQ(memory.scores, model.contents().topology.scores);
 }
