@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "framework/optim/grad_norm.h"
-#include "framework/train/topology.h"
+#include "launch/initial_model.h"
 
 namespace fern {
 
@@ -15,8 +15,7 @@ ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) 
 }
 
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
-  if (const auto method = make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
-    set_initial_patterns(model.parameters(), *method);
+  set_recipe_patterns(model.parameters(), recipe, nullptr);
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);
   model.parameters().initialize(1);

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "framework/model/transformer.h"
-#include "framework/train/topology.h"
 #include "launch/cut_model.h"
+#include "launch/initial_model.h"
 #include "launch/process_memory.h"
 
 namespace fern {
@@ -26,8 +26,7 @@ std::vector<MicroBatch> sample(const ModelConfig& model, const Recipe& recipe, c
 
 Transformer initial_model(const ModelConfig& config, const Recipe& recipe) {
   Transformer model(config);
-  if (const auto method = make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed))
-    set_initial_patterns(model.parameters(), *method);
+  set_recipe_patterns(model.parameters(), recipe, nullptr);
   return model;
 }
 

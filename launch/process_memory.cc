@@ -40,6 +40,8 @@ Recipe cut(const Recipe& recipe, const ModelConfig& small) {
     work.sparsity.sparsity = recipe.sparsity.target_sparsity();
     work.sparsity.pattern = PatternKind::kUnstructured;
   }
+  work.weights.clear();  // of a model with other sizes
+  work.topology.clear();
   return work;
 }
 

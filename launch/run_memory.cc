@@ -8,6 +8,7 @@
 #include "framework/optim/adamw.h"
 #include "framework/sparsity/sparse_product.h"
 #include "framework/train/topology.h"
+#include "launch/initial_model.h"
 #include "launch/text.h"
 #include "parallel/parallelize.h"
 
@@ -36,9 +37,7 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
 
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh) {
   Transformer model(config);
-  std::unique_ptr<Method> method =
-      make_method(recipe.sparsity, model.parameters(), recipe.train.steps, recipe.seed);
-  if (method) set_initial_patterns(model.parameters(), *method);
+  std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
   model.allocate_packed_weights(parameters);

@@ -7,10 +7,10 @@ namespace fern {
 namespace {
 
 // Patterns first: they say how much room the parameters take.
-std::unique_ptr<Topology> topology_of(Parameters& parameters, const Recipe& recipe, Arena& arena) {
-  std::unique_ptr<Method> method = make_method(recipe.sparsity, parameters, recipe.train.steps, recipe.seed);
+std::unique_ptr<Topology> topology_of(Parameters& parameters, const Recipe& recipe,
+                                      const LoadedModel* weights, Arena& arena) {
+  std::unique_ptr<Method> method = set_recipe_patterns(parameters, recipe, weights);
   if (!method) return nullptr;
-  set_initial_patterns(parameters, *method);
   return std::make_unique<Topology>(std::move(method), parameters, arena);
 }
 
@@ -20,10 +20,11 @@ std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh&
   return parallelize_scores(topology->scored(), mesh, shards, communicator, arena);
 }
 
-Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
+Parameters& in_place(Transformer& model, const Recipe& recipe, std::unique_ptr<LoadedModel> weights,
+                     Arena& arena) {
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);
-  model.parameters().initialize(recipe.seed);
+  set_recipe_values(model.parameters(), recipe, weights.get());
   return model.parameters();
 }
 
@@ -48,9 +49,10 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
       model_(model),
-      topology_(topology_of(model_.parameters(), recipe, topology_arena_)),
-      reducers_(parallelize(in_place(model_, recipe, parameters_arena_), mesh, recipe.batch.reduction_shards,
-                            communicator, reduction_arena_)),
+      weights_(load_initial_weights(recipe, model, data.tokenizer().sha256())),
+      topology_(topology_of(model_.parameters(), recipe, weights_.get(), topology_arena_)),
+      reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), mesh,
+                            recipe.batch.reduction_shards, communicator, reduction_arena_)),
       scored_gradients_(
           score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards, communicator, topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),

@@ -8,6 +8,7 @@
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
 #include "framework/train/trainer.h"
+#include "launch/initial_model.h"
 #include "launch/run_memory.h"
 #include "launch/training_data.h"
 #include "parallel/communicator.h"
@@ -19,7 +20,7 @@ namespace fern {
 class TrainingRun {
  public:
   // Takes arenas of `sizes` and builds in them; weights are the recipe's initial ones. Borrows all but the
-  // folder. `mesh` is resolved. Errors: the system has not that much memory.
+  // folder. `mesh` is resolved. Errors: the system has not that much memory; those of initial_model.h.
   TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh, const ArenaSizes& sizes,
               const TrainingData& data, const std::filesystem::path& folder, Communicator& communicator);
 
@@ -30,7 +31,8 @@ class TrainingRun {
  private:
   Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
   Transformer model_;
-  std::unique_ptr<Topology> topology_;  // null: a dense run
+  std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied
+  std::unique_ptr<Topology> topology_;    // null: a dense run
   Reducers reducers_;
   std::unique_ptr<GradReducer> scored_gradients_;  // null: nothing is scored
   AdamW optimizer_;

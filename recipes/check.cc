@@ -111,6 +111,14 @@ class Checker {
     } catch (const Error& error) {
       fail_usage("{}: {}", recipe_.file.string(), error.what());
     }
+    const SparsityMethod method = recipe_.sparsity.method;
+    const bool keeps = method == SparsityMethod::kStatic || method == SparsityMethod::kSet ||
+                       method == SparsityMethod::kRigl || method == SparsityMethod::kSrigl;
+    if (!recipe_.topology.empty() && !keeps)
+      fail_usage(
+          "{}: sparsity.topology: expected sparsity.method static, set, rigl or srigl beside it, got \"{}\", "
+          "which begins with all weights",
+          at("sparsity.topology"), name_of(method));
   }
 
   void data() const {

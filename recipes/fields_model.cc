@@ -55,6 +55,15 @@ std::vector<Field> model_sizes() {
 
 std::vector<Field> model_choices() {
   return {
+      {.key = "model.weights",
+       .place = [](Recipe& r) -> Place { return &r.weights; },
+       .meaning =
+           "Whose weights training starts from, at step 0: a run, a checkpoint, or a folder of fern import, "
+           "prune or densify, with this recipe's sizes and tokenizer; empty: random. Under [sparsity] a "
+           "sparse "
+           "one keeps its patterns, a dense one is pruned by magnitude to where the method begins; without, "
+           "a "
+           "sparse one becomes dense, with zeros."},
       {.key = "model.dtype",
        .place = [](Recipe& r) -> Place { return choice(r.model.dtype); },
        .meaning = "Element type of activations and products; sums are f32, and so are weights, gradients and "

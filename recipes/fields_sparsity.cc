@@ -68,6 +68,12 @@ std::vector<Field> what_exists() {
        .meaning =
            "Sparsities of their own for some matrices, as {\"layers.0\" = 0.5, q_proj = 0.8}: the first "
            "name that is part of the parameter's name counts. The others share sparsity.sparsity."},
+      {.key = "sparsity.topology",
+       .place = [](Recipe& r) -> Place { return &r.topology; },
+       .meaning =
+           "Whose patterns training starts from, in place of sparsity.sparsity and sparsity.distribution: a "
+           "sparse run or checkpoint; for static, set, rigl, srigl. Weights are random, or those of "
+           "model.weights: an early checkpoint of the same run rewinds it (lottery tickets)."},
       {.key = "sparsity.attention",
        .place = [](Recipe& r) -> Place { return &r.sparsity.attention; },
        .meaning = "Make the projections of attention sparse."},

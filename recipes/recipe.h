@@ -50,6 +50,8 @@ struct EvaluateConfig {
 struct Recipe {
   std::filesystem::path file;  // where it was read from
   ModelConfig model;           // model.vocabulary comes from the tokenizer
+  std::string weights;         // model.weights: whose weights training begins with; empty: random ones
+  std::string topology;        // sparsity.topology: whose patterns it begins with; empty: the method's own
   TokenizerOptions tokenizer;
   DataConfig data;
   BatchConfig batch;

@@ -11,7 +11,7 @@ namespace fern {
 
 Method::Method(MethodSetup setup) : setup_(std::move(setup)) {
   validate(config(), setup_.train_steps);
-  budget_ = block_budget(config(), setup_.weights);
+  budget_ = setup_.budget.empty() ? block_budget(config(), setup_.weights) : setup_.budget;
 }
 
 Pattern Method::initial(size_t weight) const {

@@ -18,6 +18,7 @@ struct MethodSetup {
   std::vector<SparseWeight> weights;  // numbered in this order from here on
   int64_t train_steps = 0;
   uint64_t seed = 0;
+  std::vector<int64_t> budget = {};  // blocks of each weight where patterns are given; empty: the config's
 };
 
 // What a method sees of one weight at an update. The spans may be empty where nothing reads them.

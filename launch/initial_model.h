@@ -1,0 +1,34 @@
+// What a recipe's model begins with: which of its weights exist, and their values, where model.weights or
+// sparsity.topology name another model.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "framework/sparsity/method.h"
+#include "launch/loaded_model.h"
+#include "recipes/recipe.h"
+
+namespace fern {
+
+// The model that model.weights names; null where it names none. Errors (kBadUsage): another model than
+// `model`, naming the sizes; another tokenizer than `tokenizer_sha256`; those of find_checkpoint().
+std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const ModelConfig& model,
+                                                  const std::string& tokenizer_sha256);
+
+// The method of the recipe's [sparsity] (null: dense). Gives the parameters, of the recipe's model or of one
+// with fewer layers, the patterns that training begins with:
+// - those of sparsity.topology; else those of model.weights where it is sparse; their numbers of weights are
+//   then the method's budget;
+// - where model.weights is dense, what pruning it by magnitude to the method's first budget leaves. `weights`
+//   is that model; null, to learn sizes, leaves as many weights elsewhere;
+// - else the method's own.
+// REQUIRES: before allocate(). Errors (kBadUsage): patterns that the recipe's [sparsity] cannot begin with;
+// those of make_method().
+std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,
+                                            const LoadedModel* weights);
+
+// The values that training begins with: of `weights`, or where it is null drawn from the recipe's seed.
+void set_recipe_values(Parameters& parameters, const Recipe& recipe, const LoadedModel* weights);
+
+}  // namespace fern
