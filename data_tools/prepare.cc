@@ -16,6 +16,7 @@
 #include "data_tools/prepared_folder.h"
 #include "data_tools/tokenizer_text.h"
 #include "framework/core/error.h"
+#include "framework/core/hash.h"
 #include "recipes/suggest.h"
 #include "tokenizer/train.h"
 
@@ -31,10 +32,13 @@ class Preparation {
     reports_.resize(languages_.size());
   }
 
-  void run(const std::vector<Task>& tasks) {
+  void run(const std::vector<Task>& tasks, const std::filesystem::path& given_tokenizer) {
     measure();
     const std::filesystem::path model = folder_.partial() / kTokenizerFile;
-    if (!std::filesystem::exists(model)) train(model, tasks);
+    if (!given_tokenizer.empty())
+      std::filesystem::copy_file(given_tokenizer, model, std::filesystem::copy_options::overwrite_existing);
+    else if (!std::filesystem::exists(model))
+      train(model, tasks);
     const Tokenizer tokenizer(model);
     write_shards(tokenizer, tasks);
     expect_some("no language has an example to train on");
@@ -191,11 +195,13 @@ LanguageFiles chosen(LanguageFiles files, const std::vector<std::string>& names)
 
 }  // namespace
 
-void prepare(const Recipe& recipe, WorkProgress& progress) {
+void prepare(const Recipe& recipe, WorkProgress& progress, const std::filesystem::path& tokenizer_model) {
   const bool instruct = recipe.data.kind == DataKind::kInstruct;
   const std::vector<Task> tasks = instruct ? read_tasks(recipe.templates_folder()) : std::vector<Task>();
   LanguageFiles files = chosen(find_segment_files(recipe.data.segments), recipe.data.languages);
-  PreparedFolder folder(recipe.data.folder, prepare_settings(recipe, files));
+  nlohmann::json settings = prepare_settings(recipe, files);
+  if (!tokenizer_model.empty()) settings["given_tokenizer"] = sha256_of_file(tokenizer_model);
+  PreparedFolder folder(recipe.data.folder, settings);
   if (folder.done()) {
     progress.say(
         fmt::format("{} is already prepared with these settings: nothing to do", folder.path().string()));
@@ -205,7 +211,7 @@ void prepare(const Recipe& recipe, WorkProgress& progress) {
     progress.say(fmt::format("{} was prepared with other settings ({}): making it again",
                              folder.path().string(), changes));
   if (folder.begin()) progress.say("going on where an interrupted run stopped");
-  Preparation(recipe, std::move(files), folder, progress).run(tasks);
+  Preparation(recipe, std::move(files), folder, progress).run(tasks, tokenizer_model);
 }
 
 }  // namespace fern

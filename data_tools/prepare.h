@@ -12,6 +12,7 @@ namespace fern {
 // (one per thread) and the tokenizer's text. The same inputs give the same bytes on any number of threads.
 // Errors: no segments, invalid UTF-8 (file and line), no language with enough text, a tokenizer that the text
 // is too small for, a context too short for every example, a folder that cannot be written.
-void prepare(const Recipe& recipe, WorkProgress& progress);
+// `tokenizer_model` is a file to take instead of training a tokenizer; empty: train one.
+void prepare(const Recipe& recipe, WorkProgress& progress, const std::filesystem::path& tokenizer_model = {});
 
 }  // namespace fern

@@ -145,7 +145,7 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
   if (weights->manifest.tokenizer_sha256 != tokenizer_sha256)
     fail_usage(
         "model.weights: {} was trained with another tokenizer (sha256 {}) than data.folder has (sha256 {}); "
-        "the same segments, [tokenizer] and balance rule give the same one",
+        "name another data.folder, and fern prepare makes it with that tokenizer",
         from, weights->manifest.tokenizer_sha256.substr(0, 12), tokenizer_sha256.substr(0, 12));
   const std::string difference = model_difference(weights->manifest.model, to_json(model));
   if (!difference.empty())

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "launch/commands.h"
+#include "launch/loaded_model.h"
 #include "recipes/recipe.h"
 
 namespace fern {
@@ -24,7 +25,8 @@ void declare_prepare(CLI::App& program, Run& run) {
       "prepare",
       "Makes a recipe's data.folder: deduplicates and splits the segments, trains the tokenizer, turns "
       "segments "
-      "into examples and packs them into shards. Run again, it does what is missing, or nothing");
+      "into examples and packs them into shards. The tokenizer is that of model.weights where the recipe has "
+      "one. Run again, it does what is missing, or nothing");
   auto options = std::make_shared<PrepareOptions>();
   command->add_option("recipe", options->recipe, "recipe file; fern help recipe explains its keys")
       ->required()
@@ -36,7 +38,9 @@ void declare_prepare(CLI::App& program, Run& run) {
       if (communicator.rank() != 0) return ExitCode::kDone;
       const Recipe recipe = read_recipe(options->recipe, options->overrides);
       WorkProgress progress(std::cout, isatty(STDOUT_FILENO) == 1);
-      prepare(recipe, progress);
+      prepare(recipe, progress,
+              recipe.weights.empty() ? std::filesystem::path()
+                                     : find_checkpoint(recipe.weights) / "tokenizer.model");
       return ExitCode::kDone;
     };
   });

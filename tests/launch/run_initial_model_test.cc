@@ -110,17 +110,16 @@ TEST_F(InitialModel, PlanKnowsTheSizes) {
   EXPECT_FALSE(has(dense.out, "patterns")) << dense.out;
 }
 
-TEST_F(InitialModel, PretrainingAndInstructionsOfTheSameSegmentsShareATokenizer) {
-  const std::vector<std::string> running =
-      set({"data.kind=pretrain", "data.folder=" + path("running"), "train.steps=6", "sparsity.method=static",
-           "sparsity.sparsity=0.75"});
+TEST_F(InitialModel, PrepareTakesItsTokenizer) {
+  const std::vector<std::string> settings = set({"data.kind=pretrain", "data.folder=" + path("running"),
+                                                 "train.steps=6", "model.weights=" + path("source")});
   std::vector<std::string> words = {"prepare", path("recipe.toml")};
-  words.insert(words.end(), running.begin(), running.end());
+  words.insert(words.end(), settings.begin(), settings.end());
   const Outcome prepared = run_fern(words);
   ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
-  ASSERT_EQ(run_fern(train("pretrained", running)).exit_code, 0);
-  const Outcome outcome =
-      run_fern(train("instructed", set({"model.weights=" + path("pretrained"), "train.steps=6"})));
+  EXPECT_EQ(text_of(folder_ / "running" / "tokenizer.model"),
+            text_of(folder_ / "prepared" / "tokenizer.model"));
+  const Outcome outcome = run_fern(train("tuned", settings));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
 }
 
