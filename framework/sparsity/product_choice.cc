@@ -17,7 +17,7 @@ namespace fern {
 namespace {
 
 // Densities at which both kinds take as long, in f32 on 2 threads, from 512 x 512 to 3072 x 3072. Processors
-// with two wide multiply-adds a cycle do dense products twice as fast, and sparse ones hardly faster: there
+// with two wide multiply-adds a cycle do twice the dense work a cycle, and hardly more of the sparse: there
 // reading the activations is the limit.
 double break_even(BlockShape block) {
   const bool is_wide = simd_level() >= SimdLevel::kAvx512,
