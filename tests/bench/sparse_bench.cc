@@ -1,12 +1,13 @@
 // What a pattern saves: forward, dX and dW of one layer beside the best of the dense products that this
 // program is linked with, activations token-major. Sparse and dense take turns within a round; `gain` is the
 // median over rounds of the time of the fastest dense library divided by ours, for the three products
-// together. Useful GFLOP/s count the weights that exist.
+// together. Useful GFLOP/s count the weights that exist. sparse_peer.py puts other programs beside it.
 #include <fmt/format.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "framework/core/arena.h"
@@ -106,15 +107,22 @@ double gigaflops(const std::vector<Times>& rounds, int product, double flops) {
   return median(rates);
 }
 
-void print_row(const std::string& name, const std::vector<Times>& rounds, double flops,
-               const std::string& rest) {
-  fmt::print("  {:<10}", name);
-  for (int i = 0; i < 3; ++i) fmt::print(" {:7.1f}", gigaflops(rounds, i, flops));
-  fmt::print("  {}\n", rest);
-  std::fflush(stdout);
-}
+// One pattern of one shape, each vector with an entry a round.
+struct Measured {
+  double density = 0;
+  int64_t weights = 0, nonzeros = 0, index_bytes = 0;
+  std::vector<Times> ours;
+  std::vector<std::vector<Times>> theirs;  // by peer
 
-void run_density(const SparseBenchOptions& options, const Layer& layer, const std::vector<DensePeer>& peers,
+  // Of the fastest peer.
+  double best_dense(size_t round) const {
+    double best = 1e30;
+    for (const std::vector<Times>& times : theirs) best = std::min(best, times[round].whole());
+    return best;
+  }
+};
+
+Measured measure(const SparseBenchOptions& options, const Layer& layer, const std::vector<DensePeer>& peers,
                  double density) {
   constexpr std::chrono::milliseconds kSpin{30};
   const LayerOperands& s = layer.operands;
@@ -125,41 +133,80 @@ void run_density(const SparseBenchOptions& options, const Layer& layer, const st
   const std::function<void()> sparse[3] = {[&] { product.forward(s.y_TO, s.x_TI, values, stream); },
                                            [&] { product.backward_input(s.dx_TI, s.dy_TO, values, stream); },
                                            [&] { product.backward_weight(values, s.dy_TO, s.x_TI, stream); }};
-  std::vector<Times> ours;
-  std::vector<std::vector<Times>> theirs(peers.size());
-  std::vector<double> gains;
+  Measured measured = {.density = density,
+                       .weights = s.w_OI.elements(),
+                       .nonzeros = pattern.nonzeros(),
+                       .index_bytes = static_cast<int64_t>(pattern.bytes() + product.index_bytes()),
+                       .ours = {},
+                       .theirs = std::vector<std::vector<Times>>(peers.size())};
   for (int round = -1; round < options.rounds; ++round) {  // the first one warms up
     const Times mine = time_of(sparse);
-    double best = 1e30;
+    if (round >= 0) measured.ours.push_back(mine);
     for (size_t p = 0; p < peers.size(); ++p) {
       const Times times = time_of(peers[p].products);
       if (peers[p].keeps_spinning) std::this_thread::sleep_for(kSpin);
-      best = std::min(best, times.whole());
-      if (round >= 0) theirs[p].push_back(times);
+      if (round >= 0) measured.theirs[p].push_back(times);
     }
-    if (round < 0) continue;
-    ours.push_back(mine);
-    gains.push_back(best / mine.whole());
   }
-  const double tokens = static_cast<double>(options.tokens);
-  const double useful = 2 * tokens * static_cast<double>(pattern.nonzeros());
-  print_row(fmt::format("{:.0f} %", 100 * (1 - density)), ours, useful,
-            fmt::format("gain {:.2f}, index {:.2f} bytes a weight", median(gains),
-                        static_cast<double>(pattern.bytes() + product.index_bytes()) /
-                            static_cast<double>(pattern.nonzeros())));
-  for (size_t p = 0; p < peers.size(); ++p)
-    print_row(peers[p].name, theirs[p], 2 * tokens * static_cast<double>(s.w_OI.elements()), "");
+  return measured;
 }
 
-void run(const SparseBenchOptions& options) {
+void print_row(const std::string& name, const std::vector<Times>& rounds, double flops,
+               const std::string& rest) {
+  fmt::print("  {:<10}", name);
+  for (int i = 0; i < 3; ++i) fmt::print(" {:7.1f}", gigaflops(rounds, i, flops));
+  fmt::print("  {}\n", rest);
+  std::fflush(stdout);
+}
+
+void print_rows(const SparseBenchOptions& options, const Measured& measured,
+                const std::vector<DensePeer>& peers) {
+  std::vector<double> gains;
+  for (size_t round = 0; round < measured.ours.size(); ++round)
+    gains.push_back(measured.best_dense(round) / measured.ours[round].whole());
+  const double tokens = static_cast<double>(options.tokens),
+               nonzeros = static_cast<double>(measured.nonzeros);
+  print_row(fmt::format("{:.0f} %", 100 * (1 - measured.density)), measured.ours, 2 * tokens * nonzeros,
+            fmt::format("gain {:.2f}, index {:.2f} bytes a weight", median(gains),
+                        static_cast<double>(measured.index_bytes) / nonzeros));
+  for (size_t p = 0; p < peers.size(); ++p)
+    print_row(peers[p].name, measured.theirs[p], 2 * tokens * static_cast<double>(measured.weights), "");
+}
+
+void print_json(const Measured& measured) {
+  std::vector<double> ours, dense;
+  for (size_t round = 0; round < measured.ours.size(); ++round) {
+    ours.push_back(measured.ours[round].whole());
+    dense.push_back(measured.best_dense(round));
+  }
+  const nlohmann::json all = {{"processor", processor_name()},
+                              {"simd", simd_name(simd_level())},
+                              {"threads", omp_get_max_threads()},
+                              {"nonzeros", measured.nonzeros},
+                              {"sparse_s", ours},
+                              {"dense_s", dense}};
+  fmt::print("{}\n", all.dump());
+}
+
+void print_head(const SparseBenchOptions& options) {
   fmt::print("{}, {} threads, {}, {} tokens, {}, pattern {}x{}; useful GFLOP/s of forward, dX, dW\n",
              processor_name(), omp_get_max_threads(), simd_name(simd_level()), options.tokens,
              name_of(options.dtype), options.block, options.block);
+}
+
+void run(const SparseBenchOptions& options) {
+  if (!options.json) print_head(options);
   for (const auto& [outputs, inputs] : options.shapes) {
-    fmt::print("{}x{}\n", outputs, inputs);
+    if (!options.json) fmt::print("{}x{}\n", outputs, inputs);
     const Layer layer(options, outputs, inputs);
     const std::vector<DensePeer> peers = dense_peers(layer.operands);
-    for (const double density : options.densities) run_density(options, layer, peers, density);
+    for (const double density : options.densities) {
+      const Measured measured = measure(options, layer, peers, density);
+      if (options.json)
+        print_json(measured);
+      else
+        print_rows(options, measured, peers);
+    }
   }
 }
 

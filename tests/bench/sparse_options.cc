@@ -37,6 +37,7 @@ SparseBenchOptions read_sparse_bench_options(int argc, char** argv) {
   program.add_option("--rounds", options.rounds, "of each product; medians are printed")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  program.add_flag("--json", options.json, "print seconds of all three products as JSON, a line a density");
   try {
     program.parse(argc, argv);
     for (const std::string& shape : shapes) options.shapes.push_back(shape_named(shape));

@@ -16,6 +16,7 @@ struct SparseBenchOptions {
   std::vector<double> densities = {0.5, 0.2, 0.1, 0.05};
   int64_t tokens = 2048;
   int rounds = 9;
+  bool json = false;  // an object a shape and density, for sparse_peer.py
 };
 
 // Prints help or what is wrong and ends the program when that is all there is to do.

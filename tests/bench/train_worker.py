@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
-MODE, SHAPE = sys.argv[1], SimpleNamespace(**json.loads(sys.argv[2]))
+MODE, SHAPE = sys.argv[1].split(), SimpleNamespace(**json.loads(sys.argv[2]))
 HEAD_SIZE = SHAPE.hidden // SHAPE.heads
 
 
@@ -30,16 +30,28 @@ def rotate(x, cos, sin):
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
+class MaskedLinear(torch.nn.Linear):
+    """Simulated sparsity: the mask multiplies the weight, and by that its gradient too."""
+
+    def __init__(self, inputs, outputs, bias):
+        super().__init__(inputs, outputs, bias=bias)
+        self.register_buffer("mask", (torch.rand(outputs, inputs) >= SHAPE.sparsity).float())
+
+    def forward(self, x):
+        return F.linear(x, self.weight * self.mask)
+
+
 class Layer(torch.nn.Module):
     def __init__(self):
         super().__init__()
         hidden, ffn = SHAPE.hidden, SHAPE.ffn
+        Linear = MaskedLinear if "masked" in MODE else torch.nn.Linear
         self.attention_norm = torch.nn.RMSNorm(hidden, eps=1e-5)
-        self.qkv = torch.nn.Linear(hidden, 3 * hidden, bias=False)
-        self.o = torch.nn.Linear(hidden, hidden, bias=False)
+        self.qkv = Linear(hidden, 3 * hidden, bias=False)
+        self.o = Linear(hidden, hidden, bias=False)
         self.ffn_norm = torch.nn.RMSNorm(hidden, eps=1e-5)
-        self.gate_up = torch.nn.Linear(hidden, 2 * ffn, bias=False)
-        self.down = torch.nn.Linear(ffn, hidden, bias=False)
+        self.gate_up = Linear(hidden, 2 * ffn, bias=False)
+        self.down = Linear(ffn, hidden, bias=False)
 
     def forward(self, x, cos, sin):
         batch, length, hidden = x.shape
@@ -78,16 +90,16 @@ class Peer:
     def __init__(self):
         torch.manual_seed(1)
         self.model = Llama()
-        if MODE.endswith("pure"):
+        if "pure" in MODE:
             self.model.to(torch.bfloat16)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), fused=True)
-        self.loss = torch.compile(self.model) if MODE.startswith("compiled") else self.model
+        self.loss = torch.compile(self.model) if "compiled" in MODE else self.model
         self.ids, self.targets = (torch.randint(0, SHAPE.vocabulary, (SHAPE.sequences, SHAPE.context))
                                   for _ in range(2))
 
     def step(self):
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=MODE.endswith("autocast")):
+        with torch.autocast("cpu", torch.bfloat16, enabled="autocast" in MODE):
             loss = self.loss(self.ids, self.targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
