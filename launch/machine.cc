@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -70,8 +73,16 @@ int64_t own_cores() {
   return std::max(1, CPU_COUNT(&set));
 }
 
+int64_t threads_of_environment() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  int64_t threads = 0;
+  if (text == nullptr || std::from_chars(text, text + std::strlen(text), threads).ec != std::errc{}) return 0;
+  return std::max<int64_t>(0, threads);
+}
+
 int64_t threads_per_rank(int64_t asked, int local_ranks) {
   if (asked > 0) return asked;
+  if (const int64_t threads = threads_of_environment(); threads > 0) return threads;
   return std::min(std::max<int64_t>(1, machine_cores() / local_ranks), own_cores());
 }
 

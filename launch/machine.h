@@ -18,8 +18,11 @@ int64_t machine_cores();
 // Cores this process is bound to.
 int64_t own_cores();
 
-// Threads of one rank: `asked`, or when that is 0 an even share of the machine's cores, and no more than this
-// process is bound to.
+// What OMP_NUM_THREADS asks for (its outermost level); 0 where it is unset or no number.
+int64_t threads_of_environment();
+
+// Threads of one rank: `asked`, or when that is 0 what the environment asks for, or else an even share of the
+// machine's cores, and no more than this process is bound to.
 int64_t threads_per_rank(int64_t asked, int local_ranks);
 
 }  // namespace fern

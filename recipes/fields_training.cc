@@ -127,7 +127,8 @@ std::vector<Field> train_fields() {
        .later = {"cuda"}},
       {.key = "train.threads",
        .place = [](Recipe& r) -> Place { return &r.threads; },
-       .meaning = "Threads of each rank; 0 shares the machine's cores among its ranks.",
+       .meaning =
+           "Threads of each rank; 0 takes OMP_NUM_THREADS, or shares the machine's cores among its ranks.",
        .unit = "threads",
        .raising = "faster, up to the cores there are",
        .most = 4096,

@@ -61,7 +61,7 @@ struct Recipe {
   TrainConfig train;  // with [checkpoint] every, keep and [batch] reduction_shards
   uint64_t seed = 1;
   Device device = Device::kCpu;
-  int64_t threads = 0;  // per rank; 0: cores / ranks on this machine
+  int64_t threads = 0;  // per rank; 0: launch/machine.h, threads_per_rank()
   Mesh mesh{.data = 0};
   EvaluateConfig evaluate;
 

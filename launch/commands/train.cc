@@ -113,7 +113,8 @@ class TrainCommand {
 
   void warn_of_binding() {
     const int64_t share = machine_cores() / communicator_.local_size();
-    if (recipe_.threads == 0 && communicator_.rank() == 0 && threads_ < share)
+    const bool is_asked = recipe_.threads > 0 || threads_of_environment() > 0;
+    if (!is_asked && communicator_.rank() == 0 && threads_ < share)
       spdlog::warn(
           "each rank is bound to {} core(s) of its share of {}; mpirun --bind-to none lets it use them",
           threads_, share);
