@@ -41,6 +41,7 @@ bool keeps_rule(const SparsityConfig& config, const SparseWeight& weight, const 
     for (const uint16_t column : pattern.row(row))
       ++counts[static_cast<size_t>((row * pattern.columns() + column) / cells.positions)];
   if (config.method == SparsityMethod::kSrigl) std::erase(counts, 0);
+  if (config.pattern == PatternKind::kNm && counts.front() != config.n) return false;
   return std::ranges::adjacent_find(counts, std::not_equal_to<>()) == counts.end();
 }
 
@@ -77,7 +78,10 @@ void expect_keeps_patterns(const KnownPatterns& known, const Parameters& paramet
         "srigl, or a checkpoint of fern densify",
         known.checkpoint.string(), name_of(method));
   for (const auto& [name, pattern] : known.by_name)
-    if (parameters.find(name) >= 0 && !is_sparse(recipe.sparsity, name))
+    if (parameters.find(name) < 0)
+      fail_usage("{}: expected patterns of this model's weights, got one of {}; give this recipe its sizes",
+                 known.checkpoint.string(), name);
+    else if (!is_sparse(recipe.sparsity, name))
       fail_usage(
           "{}: {} is sparse there and dense here; set sparsity.attention, feed_forward and head as there",
           known.checkpoint.string(), name);

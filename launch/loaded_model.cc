@@ -12,16 +12,12 @@ namespace fern {
 
 namespace fs = std::filesystem;
 
-namespace {
-
 bool holds_checkpoints(const fs::path& folder) {
   if (!fs::is_directory(folder)) return false;
   const fs::directory_iterator entries(folder);
   return std::any_of(begin(entries), end(entries),
                      [](const fs::path& entry) { return step_of_checkpoint(entry).has_value(); });
 }
-
-}  // namespace
 
 fs::path find_checkpoint(const fs::path& run_or_checkpoint) {
   if (fs::exists(run_or_checkpoint / "manifest.json")) return run_or_checkpoint;

@@ -12,6 +12,9 @@
 
 namespace fern {
 
+// Whether checkpoints lie in the folder itself, as in one of `fern import`, `prune` or `densify`.
+bool holds_checkpoints(const std::filesystem::path& folder);
+
 // A checkpoint folder itself, or the newest valid one under RUN/checkpoints or in a folder of `fern import`,
 // `prune` or `densify` (newer ones that were refused are named on standard error). Errors (kBadUsage):
 // neither.

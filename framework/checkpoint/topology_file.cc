@@ -113,6 +113,10 @@ std::string topology_hash(const Parameters& parameters) {
 std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                      const Parameters& parameters) {
   std::vector<SparseRun> sparse;
+  expect(manifest.topology_hash.empty() == manifest.sparsity.empty(),
+         "{}: expected both a topology hash and densities, or neither, got topology hash \"{}\" and {} "
+         "densities",
+         checkpoint.string(), manifest.topology_hash, manifest.sparsity.size());
   if (manifest.topology_hash.empty()) return sparse;
   const DatasetReader file(checkpoint, manifest, kTopologyFile);
   Xxh128 hash;

@@ -89,6 +89,9 @@ std::vector<Arm> make_arms(const std::vector<std::string>& names, const Recipe& 
   std::vector<Arm> arms;
   for (const std::string& name : names) {
     expect_arm(name);
+    if (std::ranges::count(arms, name, &Arm::name) > 0)
+      fail_usage("--arms: expected each arm once, got \"{}\" again; --seeds N trains it more than once",
+                 name);
     Arm& arm = arms.emplace_back(Arm{name, {}});
     if (name == "dense" || name == "dense_small") {
       arm.overrides = {"sparsity.method=dense"};

@@ -41,6 +41,8 @@ class BudgetCommand {
     model.vocabulary = TrainingData(recipe_).tokenizer().vocabulary();
     arms_ = make_arms(options.arms, recipe_, model, sparsity_);
     budget_ = budget_weights(model, recipe_, sparsity_);
+    // A recipe that one arm refuses is refused before hours of the others.
+    for (const Arm& arm : arms_) read_recipe(options_.recipe, overrides_of(arm));
   }
 
   ExitCode run() {
@@ -64,6 +66,12 @@ class BudgetCommand {
   }
 
  private:
+  std::vector<std::string> overrides_of(const Arm& arm) const {
+    std::vector<std::string> overrides = options_.overrides;
+    overrides.insert(overrides.end(), arm.overrides.begin(), arm.overrides.end());
+    return overrides;
+  }
+
   // Seed by seed, so that whatever else the machine does meets all arms alike.
   std::vector<ArmResult> complete_all(const std::string& part, const std::map<std::string, int64_t>& steps,
                                       const std::atomic<bool>& stop) const {
@@ -75,13 +83,15 @@ class BudgetCommand {
                    .seed = seed,
                    .recipe = options_.recipe,
                    .folder = folder_ / part / fmt::format("{}-seed{}", arm.name, seed),
-                   .overrides = options_.overrides,
+                   .overrides = overrides_of(arm),
                    .ranks = options_.ranks};
-        run.overrides.insert(run.overrides.end(), arm.overrides.begin(), arm.overrides.end());
         run.overrides.push_back(fmt::format("train.seed={}", seed));
         if (const auto own = steps.find(arm.name); own != steps.end())
           run.overrides.push_back(fmt::format("train.steps={}", own->second));
         results.push_back(complete(run, stop));
+        if (steps.empty() && results.back().steps != recipe_.train.steps)
+          fail_usage("{}: it has trained {} steps and the recipe asks for {}; name another folder with --out",
+                     run.folder.string(), results.back().steps, recipe_.train.steps);
         spdlog::info("{} {} seed {}: {} steps in {:.1f} s, macro {:.3f} bits per byte", part, arm.name, seed,
                      results.back().steps, results.back().train_s, results.back().macro);
       }
@@ -143,6 +153,7 @@ void declare_budget(CLI::App& program, Run& run) {
   command
       ->add_option("--sparsity", options->sparsity,
                    "share of the sparse matrices' weights that do not exist (default: the recipe's)")
+      ->check(CLI::Range(0.0, 1.0))
       ->option_text("SHARE");
   command->add_option("--ranks", options->ranks, "ranks of each run, through mpirun (default: 1)")
       ->check(CLI::Range(1, 1 << 20))

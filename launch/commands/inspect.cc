@@ -38,9 +38,11 @@ void print_plainly(const nlohmann::ordered_json& described, int indent) {
 }  // namespace
 
 void declare_inspect(CLI::App& program, Run& run) {
-  CLI::App* command = program.add_subcommand("inspect",
-                                             "Prints and verifies a shard, prepared data, a checkpoint, a "
-                                             "run's newest checkpoint, an export, or a collection");
+  CLI::App* command =
+      program.add_subcommand("inspect",
+                             "Prints and verifies a shard, prepared data, a checkpoint (the newest of a "
+                             "run, or of what import, prune or densify wrote), an export, or a "
+                             "collection");
   auto path = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
   command->add_option("path", *path, "what to look at")->required()->option_text("FILE|DIR");

@@ -58,6 +58,17 @@ void print_densities(const Parameters& parameters) {
              static_cast<double>(parameters.elements()) / static_cast<double>(parameters.dense_elements()));
 }
 
+// An option that the pattern does not read was meant to do something.
+void expect_used(const CLI::App& command, const Options& options) {
+  const auto expect_pattern = [&](const char* option, std::string_view pattern) {
+    if (command.count(option) > 0 && options.pattern != pattern)
+      fail_usage("{}: expected --pattern {} with it, got {}", option, pattern, options.pattern);
+  };
+  expect_pattern("--block", "block");
+  expect_pattern("--n", "n_of_m");
+  expect_pattern("--m", "n_of_m");
+}
+
 ExitCode run_prune(const Options& options) {
   const SparsityConfig config = config_of(options);
   const auto source = load_model(options.source);
@@ -118,7 +129,10 @@ void declare_prune(CLI::App& program, Run& run) {
   command->add_flag("--head", options->config.head, "make the output head sparse too");
   command->add_option("--seed", options->seed, "of --method random")->capture_default_str();
   command->footer("model.weights = \"DIR\" in a recipe goes on training from it; fern export writes it out");
-  command->callback([&run, options] { run = [options](Communicator&) { return run_prune(*options); }; });
+  command->callback([&run, options, command] {
+    expect_used(*command, *options);
+    run = [options](Communicator&) { return run_prune(*options); };
+  });
 }
 
 }  // namespace fern

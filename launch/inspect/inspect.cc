@@ -4,7 +4,7 @@ namespace fern {
 
 std::vector<Inspector> inspectors() {
   return {
-      checkpoint_inspector(), run_inspector(),        shard_inspector(),
+      checkpoint_inspector(), run_inspector(),        weights_inspector(), shard_inspector(),
       prepared_inspector(),   collection_inspector(), export_inspector(),
   };
 }

@@ -20,6 +20,7 @@ Inspector prepared_inspector();    // the folder of `fern prepare`
 Inspector checkpoint_inspector();  // step-NNNNNN
 Inspector run_inspector();         // a run folder: its newest valid checkpoint
 Inspector collection_inspector();  // the folder of `fern collect`
+Inspector weights_inspector();     // a folder of `fern import`, `prune` or `densify`: the same
 Inspector export_inspector();      // the folder of `fern export`
 
 // In the order they are asked; the first that recognises a path describes it.

@@ -8,6 +8,7 @@
 #include "framework/model/transformer.h"
 #include "launch/inspect/describe_sparsity.h"
 #include "launch/inspect/inspect.h"
+#include "launch/loaded_model.h"
 
 namespace fern {
 
@@ -19,6 +20,9 @@ namespace {
 void describe_patterns(nlohmann::ordered_json& described, const fs::path& path, const Manifest& manifest) {
   Transformer model(model_config_from_json(manifest.model));
   model.parameters().set_patterns(read_patterns(path, manifest, model.parameters()));
+  expect(model.parameters().elements() == manifest.nonzeros,
+         "{}: it declares {} non-zeros in all, but its patterns and dense weights have {}", path.string(),
+         manifest.nonzeros, model.parameters().elements());
   describe_sparsity(described, model.parameters());
 }
 
@@ -37,17 +41,18 @@ nlohmann::ordered_json describe_checkpoint(const fs::path& path) {
                                       {"tokenizer_sha256", manifest.tokenizer_sha256},
                                       {"model", manifest.model},
                                       {"verified", true}};
-  if (!manifest.topology_hash.empty()) describe_patterns(described, path, manifest);
+  if (!manifest.sparsity.empty() || !manifest.topology_hash.empty())
+    describe_patterns(described, path, manifest);
   if (!manifest.optimizer_hash.empty()) described["optimizer_hash"] = manifest.optimizer_hash;
   return described;
 }
 
-nlohmann::ordered_json describe_run(const fs::path& run) {
-  const auto newest =
-      newest_valid_checkpoint(run / "checkpoints", [](const fs::path& refused, const std::string& reason) {
-        spdlog::warn("{} is not valid: {}", refused.string(), reason);
-      });
-  expect(newest.has_value(), "{}: no valid checkpoint in this run folder", run.string());
+// The newest valid one of a folder of checkpoints.
+nlohmann::ordered_json describe_newest(const fs::path& folder) {
+  const auto newest = newest_valid_checkpoint(folder, [](const fs::path& refused, const std::string& reason) {
+    spdlog::warn("{} is not valid: {}", refused.string(), reason);
+  });
+  expect(newest.has_value(), "{}: no valid checkpoint in it", folder.string());
   return describe_checkpoint(*newest);
 }
 
@@ -60,7 +65,11 @@ Inspector checkpoint_inspector() {
 
 Inspector run_inspector() {
   return {"a run folder", [](const fs::path& path) { return fs::is_directory(path / "checkpoints"); },
-          describe_run};
+          [](const fs::path& path) { return describe_newest(path / "checkpoints"); }};
+}
+
+Inspector weights_inspector() {
+  return {"a folder of fern import, prune or densify", holds_checkpoints, describe_newest};
 }
 
 }  // namespace fern

@@ -53,6 +53,13 @@ TEST_F(BudgetRun, WhatIsDoneIsNotDoneAgain) {
   EXPECT_EQ(table("again").at("equal_steps").at("runs").size(), 4u);
 }
 
+TEST_F(BudgetRun, ResultsOfOtherStepsAreRefused) {
+  ASSERT_EQ(compare("steps", {"--seeds", "1"}).exit_code, 0);
+  const Outcome outcome = compare("steps", {"--seeds", "1", "--set", "train.steps=12"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "8 steps and the recipe asks for 12")) << outcome.err;
+}
+
 TEST_F(BudgetRun, AnotherRecipeInTheFolderIsRefused) {
   ASSERT_EQ(compare("other", {"--seeds", "1"}).exit_code, 0);
   const Outcome outcome = compare("other", {"--seeds", "1", "--set", "optimizer.learning_rate=1e-3"});
@@ -60,8 +67,15 @@ TEST_F(BudgetRun, AnotherRecipeInTheFolderIsRefused) {
   EXPECT_TRUE(has(outcome.err, "optimizer.learning_rate")) << outcome.err;
 }
 
+TEST_F(BudgetRun, WhatOneArmRefusesIsRefusedBeforeTheOthersTrain) {
+  const Outcome outcome = compare("early", {"--set", "sparsity.interval=90"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "sparsity.interval")) << outcome.err;
+  EXPECT_FALSE(fs::exists(folder_ / "early"));
+}
+
 TEST_F(BudgetRun, AFailedRunNamesItsLog) {
-  const Outcome outcome = compare("failed", {"--set", "sparsity.interval=90"});
+  const Outcome outcome = compare("failed", {"--ranks", "5"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_TRUE(has(outcome.err, "log.txt says why")) << outcome.err;
 }

@@ -123,6 +123,14 @@ TEST_F(InitialModel, PrepareTakesItsTokenizer) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
 }
 
+TEST_F(InitialModel, AnotherNumberOfEveryMIsRefused) {
+  ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("two_of_four"), "--pattern", "n_of_m"}).exit_code,
+            0);
+  expect_refused({"sparsity.topology=" + path("two_of_four"), "sparsity.method=set", "sparsity.n=1",
+                  "sparsity.pattern=n_of_m", "sparsity.interval=5"},
+                 "does not keep the rule");
+}
+
 TEST_F(InitialModel, WhatDoesNotFitIsRefused) {
   const std::string weights = "model.weights=" + path("source"),
                     topology = "sparsity.topology=" + path("source");
@@ -135,6 +143,7 @@ TEST_F(InitialModel, WhatDoesNotFitIsRefused) {
                  "does not keep the rule");
   expect_refused({topology}, "sparsity.topology");
   expect_refused({"sparsity.topology=" + path("whole"), "sparsity.method=static"}, "which is dense");
+  expect_refused({topology, "sparsity.method=static", "model.layers=1"}, "give this recipe its sizes");
   expect_refused({"model.weights=" + path("nowhere")}, "expected a run folder");
 }
 

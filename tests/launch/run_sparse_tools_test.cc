@@ -64,6 +64,12 @@ TEST_F(SparseTools, PruneOfWhatDensifyMadeFindsTheSameWeights) {
   EXPECT_EQ(after.at("weights_hash"), before.at("weights_hash"));
 }
 
+TEST_F(SparseTools, InspectTakesTheFolderThatPruneWrote) {
+  ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("folder")}).exit_code, 0);
+  const fs::path step = checkpoints("whole").back().filename();
+  EXPECT_EQ(inspected(path("folder")), inspected(folder_ / "folder" / step));
+}
+
 TEST_F(SparseTools, PruneByRuleNeedsNoSparsity) {
   const Outcome outcome =
       run_fern({"prune", path("whole"), "--out", path("nm"), "--pattern", "n_of_m", "--n", "1", "--m", "4"});
@@ -87,6 +93,8 @@ TEST_F(SparseTools, WhatCannotBePrunedIsRefused) {
   expect_refused({"prune", path("whole"), "--sparsity", "1"}, "sparsity");
   expect_refused({"prune", path("whole"), "--method", "rigl"}, "magnitude");
   expect_refused({"prune", path("whole"), "--pattern", "blok"}, "did you mean");
+  expect_refused({"prune", path("whole"), "--n", "1"}, "expected --pattern n_of_m");
+  expect_refused({"prune", path("whole"), "--block", "4"}, "expected --pattern block");
   EXPECT_FALSE(fs::exists(path("refused")));
 }
 

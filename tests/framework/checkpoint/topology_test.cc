@@ -112,6 +112,17 @@ TEST(TopologyFile, RefusesAnotherTopologyHash) {
             std::string::npos);
 }
 
+TEST(TopologyFile, RefusesDensitiesWithoutATopologyHash) {
+  SparseModel model;
+  const fs::path checkpoint = saved(model, "topology-no-hash");
+  Manifest manifest = read_manifest(checkpoint);
+  manifest.topology_hash.clear();
+  EXPECT_NE(error_of([&] {
+              read_patterns(checkpoint, manifest, model.parameters());
+            }).find("expected both a topology hash and densities"),
+            std::string::npos);
+}
+
 TEST(TopologyFile, AFlippedByteIsFound) {
   SparseModel model;
   const fs::path checkpoint = saved(model, "topology-flip");

@@ -49,6 +49,10 @@ TEST(Arms, BlocksDivideTheModel) {
   EXPECT_EQ(arms[0].overrides.back(), "sparsity.block=8");
 }
 
+TEST(Arms, AnArmNamedTwiceIsRefused) {
+  EXPECT_THROW(make_arms({"static", "rigl", "static"}, small_recipe(), small_model(), 0.8), Error);
+}
+
 TEST(Arms, AnUnknownArmIsRefused) {
   try {
     make_arms({"static", "rigel"}, small_recipe(), small_model(), 0.8);
