@@ -44,14 +44,17 @@ struct GradientSplit {
   int64_t outputs, bands;
 };
 
-// A task turns over its own part of both activations: the fewer features, the better.
-GradientSplit split_of(const CsrRuns& w, int64_t threads) {
+// A task turns over its own part of both activations and multiplies them; the largest task should be small.
+GradientSplit split_of(const CsrRuns& w, double density, int64_t threads) {
+  constexpr double kTurning = 6;  // weights that cost as much as turning over a feature
   GradientSplit best{threads, 1};
-  int64_t fewest = std::numeric_limits<int64_t>::max();
+  double least = std::numeric_limits<double>::infinity();
   for (int64_t bands = std::min(threads, w.bands); bands > 0; --bands) {
-    const int64_t outputs = ceiling(threads, bands);
-    const int64_t features = ceiling(w.outputs, outputs) + ceiling(w.bands, bands) * w.band_inputs;
-    if (features < fewest) best = {outputs, bands}, fewest = features;
+    const int64_t parts = ceiling(threads, bands);
+    const auto outputs = static_cast<double>(ceiling(w.outputs, parts)),
+               inputs = static_cast<double>(ceiling(w.bands, bands) * w.band_inputs);
+    const double work = outputs * inputs * density + kTurning * (outputs + inputs);
+    if (work < least) best = {parts, bands}, least = work;
   }
   return best;
 }
@@ -120,7 +123,7 @@ void CsrProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N,
 template <typename T>
 void CsrProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
   const CsrRuns w = forward_.runs();
-  const GradientSplit split = split_of(w, omp_get_max_threads());
+  const GradientSplit split = split_of(w, pattern_->density(), omp_get_max_threads());
 #pragma omp parallel for schedule(static)
   for (int64_t task = 0; task < split.outputs * split.bands; ++task)
     add_gradient(dvalues_N, dy_TO, x_TI, w, part_of(w.outputs, task / split.bands, split.outputs),

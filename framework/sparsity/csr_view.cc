@@ -1,17 +1,19 @@
 #include "framework/sparsity/csr_view.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fern {
 
 namespace {
 
-// Inputs of a band: few enough that their tile of tokens lies near the first cache, and enough that a run
-// pays for fetching its sum.
-int64_t band_inputs(const Pattern& pattern) {
-  constexpr double kRun = 24;
-  const double inputs = kRun / std::max(pattern.density(), 1e-6);
-  return std::clamp<int64_t>(static_cast<int64_t>(std::min(inputs, 1e6)) / 16 * 16, 64, 256);
+// Width of the bands of `inputs`: few enough inputs that their tile of tokens lies near the first cache, and
+// enough that a run pays for fetching its sum. Bands are about equally wide.
+int64_t band_inputs(const Pattern& pattern, int64_t inputs) {
+  constexpr double kRun = 26;
+  const double fitting = std::clamp(kRun / std::max(pattern.density(), 1e-6), 64.0, 256.0);
+  const double bands = std::max(std::round(static_cast<double>(inputs) / fitting), 1.0);
+  return std::max<int64_t>(static_cast<int64_t>(std::ceil(static_cast<double>(inputs) / bands / 16)), 1) * 16;
 }
 
 template <typename T>
@@ -21,7 +23,8 @@ size_t bytes_of(const std::vector<T>& values) {
 
 }  // namespace
 
-CsrView::CsrView(const Pattern& pattern) : pattern_(&pattern), band_inputs_(band_inputs(pattern)) {
+CsrView::CsrView(const Pattern& pattern)
+    : pattern_(&pattern), band_inputs_(band_inputs(pattern, pattern.columns())) {
   const int64_t step = band_inputs_, bands = std::max<int64_t>((pattern.columns() + step - 1) / step, 1);
   origin_.assign(static_cast<size_t>(bands), 0);
   run_begin_.reserve(static_cast<size_t>((pattern.rows() + kCsrRunsAhead) * bands + 1));
@@ -65,7 +68,7 @@ TransposedCsrView::TransposedCsrView(const Pattern& pattern)
 }
 
 void TransposedCsrView::cut(const Pattern& pattern) {
-  const int64_t step = band_inputs(pattern);
+  const int64_t step = band_inputs(pattern, inputs_);
   const auto begin = pattern.row_begin();
   origin_ = {0};
   for (int64_t row = 1; row < inputs_; ++row) {

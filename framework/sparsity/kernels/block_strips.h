@@ -3,8 +3,11 @@
 // Included by the kernels' sources alone (vector.h).
 #pragma once
 
+#include <type_traits>
+
 #include "framework/sparsity/kernels/block_kernels.h"
 #include "framework/sparsity/kernels/block_words.h"
+#include "framework/sparsity/kernels/token_tile.h"
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
@@ -23,18 +26,41 @@ inline Quad words_of_tokens(const BF16* from, int64_t stride, int64_t tokens) {
   return pairs(__builtin_convertvector(first, QuadWords), __builtin_convertvector(second, QuadWords));
 }
 
+// kStripStep tokens of kLanes features from `x` on into as many strips as a vector has fours of features.
+// REQUIRES: kLanes == kStripStep * kBlockStep.
+template <typename T>
+void fill_square(float* strips, const T* x, int64_t stride, int64_t capacity) {
+  Floats row[kStripStep];
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kStripStep; ++i) {
+    row[i] = load(x + i * stride);
+    __builtin_prefetch(x + (i + kTokensAhead) * stride, /*write=*/0, /*second cache=*/2);
+  }
+  swap_quarters<4>(row[0], row[1]), swap_quarters<4>(row[2], row[3]);
+  swap_quarters<8>(row[0], row[2]), swap_quarters<8>(row[1], row[3]);
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kStripStep; ++i) store(strips + i * kBlockStep * capacity, row[i]);
+}
+
 // The tokens of a line of the cache together, so that it is written whole.
 template <typename T>
 void fill_strips(float* strips, TokenRows<const T> x, int64_t features, int64_t first, int64_t last,
                  int64_t capacity) {
-  for (int64_t word = first; word < last; word += kStripStep)
-    for (int64_t f = 0; f < features; f += kBlockStep)
+  for (int64_t word = first; word < last; word += kStripStep) {
+    int64_t f = 0;
+    if constexpr (std::is_same_v<T, float> && kLanes == kStripStep * kBlockStep)
+      if (word + kStripStep <= x.tokens)
+        for (; f + kLanes <= features; f += kLanes)
+          fill_square(strips + f * capacity + word * kBlockStep, x.data + word * x.stride + f, x.stride,
+                      capacity);
+    for (; f < features; f += kBlockStep)
 #pragma GCC unroll 4
       for (int64_t i = 0; i < kStripStep; ++i) {
         const int64_t token = (word + i) * kPerWord<T>;
         store_quad(strips + f * capacity + (word + i) * kBlockStep,
                    words_of_tokens(x.data + token * x.stride + f, x.stride, x.tokens - token));
       }
+  }
 }
 
 // Lane `kLane` of every four.
