@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "framework/core/error.h"
 #include "framework/sparsity/pattern_making.h"
@@ -31,8 +32,37 @@ std::vector<uint64_t> block_worths(const Pattern& pattern, std::span<const float
   return worths;
 }
 
+namespace {
+
+// Whether no cell can run out of room, whichever `count` blocks go.
+bool has_room(std::span<const uint64_t> worths, int64_t count, const Cells& cells,
+              std::span<const int64_t> room) {
+  if (cells.whole()) return count <= room[0];
+  std::vector<int64_t> left(room.begin(), room.end());
+  return std::ranges::all_of(
+      worths, [&](uint64_t worth) { return left[static_cast<size_t>(cells.of(position_of(worth)))]-- > 0; });
+}
+
+// Worths come in the order of positions, so those below the limit need no sorting.
+std::vector<uint64_t> smallest_of_all(std::span<const uint64_t> worths, int64_t count) {
+  std::vector<uint64_t> chosen(worths.begin(), worths.end());
+  if (count >= std::ssize(worths)) count = std::ssize(worths);
+  uint64_t limit = std::numeric_limits<uint64_t>::max();
+  if (count < std::ssize(worths)) {
+    std::nth_element(chosen.begin(), chosen.begin() + count, chosen.end());
+    limit = chosen[static_cast<size_t>(count)];
+  }
+  chosen.clear();
+  for (const uint64_t worth : worths)
+    if (worth < limit) chosen.push_back(position_of(worth));
+  return chosen;
+}
+
+}  // namespace
+
 std::vector<uint64_t> smallest_blocks(std::vector<uint64_t> worths, int64_t count, const Cells& cells,
                                       std::span<const int64_t> room) {
+  if (has_room(worths, count, cells, room)) return smallest_of_all(worths, count);
   std::vector<int64_t> left(room.begin(), room.end());
   std::vector<uint64_t> chosen;
   // Sorts no more than is looked at: cells without room make the search go on past the first `count`.
@@ -74,6 +104,17 @@ std::vector<int64_t> counts_among_largest(std::span<const std::vector<uint64_t>>
   std::vector<int64_t> counts(worths.size());
   for (int64_t i = 0; i < count; ++i) ++counts[position_of(all[static_cast<size_t>(i)])];
   return counts;
+}
+
+void sort_within_cells(std::span<uint64_t> positions, const Cells& cells) {
+  for (auto begin = positions.begin(); begin != positions.end();) {
+    const uint64_t first = *begin / static_cast<uint64_t>(cells.positions) *
+                           static_cast<uint64_t>(cells.positions),
+                   last = first + static_cast<uint64_t>(cells.positions);
+    const auto end = std::find_if(begin, positions.end(), [&](uint64_t p) { return p < first || p >= last; });
+    std::sort(begin, end);
+    begin = end;
+  }
 }
 
 std::vector<int64_t> counts_of_cells(std::span<const uint64_t> positions, const Cells& cells) {

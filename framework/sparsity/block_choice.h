@@ -20,7 +20,8 @@ std::vector<uint64_t> block_worths(const Pattern& pattern, std::span<const float
 std::vector<uint64_t> block_positions(const Pattern& pattern);
 
 // Positions of the `count` smallest of all blocks, ascending, at most room[cell] of each cell: blocks beyond
-// are passed over, and fewer than `count` go when every cell is out of room.
+// are passed over, and fewer than `count` go when every cell is out of room. REQUIRES: worths in the order of
+// the pattern.
 std::vector<uint64_t> smallest_blocks(std::vector<uint64_t> worths, int64_t count, const Cells& cells,
                                       std::span<const int64_t> room);
 // Positions of the `per_cell` largest of each cell, ascending. REQUIRES: worths in the order of the pattern.
@@ -29,6 +30,8 @@ std::vector<uint64_t> largest_of_cells(std::span<const uint64_t> worths, int64_t
 // How many blocks of each list are among the `count` largest of all lists; ties to the earlier list.
 std::vector<int64_t> counts_among_largest(std::span<const std::vector<uint64_t>> worths, int64_t count);
 
+// Makes positions ascending that come cell after cell already.
+void sort_within_cells(std::span<uint64_t> positions, const Cells& cells);
 // How many of `positions` each cell has.
 std::vector<int64_t> counts_of_cells(std::span<const uint64_t> positions, const Cells& cells);
 

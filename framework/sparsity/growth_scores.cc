@@ -27,6 +27,31 @@ int64_t passing(uint32_t* columns, const float* scores, int64_t count, uint32_t 
   return passed;
 }
 
+// Puts a worth among the best of a short cell, best first.
+void insert(std::span<uint64_t> kept, uint64_t worth) {
+  size_t i = kept.size();
+  if (i == 0 || worth <= kept[i - 1]) return;
+  for (; i > 1 && kept[i - 2] < worth; --i) kept[i - 1] = kept[i - 2];
+  kept[i - 1] = worth;
+}
+
+// One row of short cells, gone through one after the other, which finds a cell without a division. `kept` is
+// what the row's cells keep.
+void offer_short_cells(std::span<uint64_t> kept, std::span<const uint16_t> there, const float* scores,
+                       uint64_t first, const Cells& cells, int64_t columns) {
+  const size_t per_cell = kept.size() / static_cast<size_t>(columns / cells.positions);
+  size_t at = 0;
+  for (int64_t begin = 0; begin < columns; begin += cells.positions) {
+    const auto of_cell = kept.subspan(static_cast<size_t>(begin / cells.positions) * per_cell, per_cell);
+    for (int64_t c = begin; c < begin + cells.positions; ++c) {
+      if (at < there.size() && there[at] == c)
+        ++at;
+      else
+        insert(of_cell, worth_of(std::abs(scores[c]), first + static_cast<uint64_t>(c)));
+    }
+  }
+}
+
 // The bits of the score of a worth.
 uint32_t score_bits(uint64_t worth) {
   const auto rank = static_cast<uint32_t>(worth >> 32);
@@ -59,14 +84,8 @@ GrowthScores::GrowthScores(const SparseWeight& weight, Cells cells, int64_t per_
 }
 
 void GrowthScores::offer_to_cell(uint64_t worth) {
-  if (per_cell_ == 0) return;
   const auto first = static_cast<size_t>(cells_.of(position_of(worth))) * per_cell_;
-  const auto begin = worth_.begin() + static_cast<std::ptrdiff_t>(first);
-  const auto end = begin + static_cast<std::ptrdiff_t>(per_cell_);
-  if (worth <= *(end - 1)) return;
-  const auto place = std::upper_bound(begin, end, worth, std::greater<>());
-  std::move_backward(place, end - 1, end);
-  *place = worth;
+  insert(std::span(worth_).subspan(first, per_cell_), worth);
 }
 
 const float* GrowthScores::scores_of_row(const float* gradient) const {
@@ -137,14 +156,20 @@ void GrowthScores::offer_row_cell(const Pattern& existing, const float* scores, 
 
 // Cells lie within rows, so threads do not meet.
 void GrowthScores::offer_cells(const Pattern& existing, const float* gradient, int64_t first, int64_t last) {
-  const bool rows = cells_.positions == weight_.block_columns();
+  const int64_t columns = weight_.block_columns();
+  const bool rows = cells_.positions == columns;
+  const size_t kept = static_cast<size_t>(columns / cells_.positions) * per_cell_;
+  const auto kept_of_row = [&](int64_t r) {
+    return std::span(worth_).subspan(static_cast<size_t>(r) * kept, kept);
+  };
 #pragma omp parallel for schedule(static)
   for (int64_t r = first; r < last; ++r) {
     const float* scores = scores_of_row(gradient + (r - first) * weight_.block.rows * weight_.columns);
     if (rows)
       offer_row_cell(existing, scores, r);
     else
-      scan_row(existing, scores, r, 0, [&](uint64_t worth) { offer_to_cell(worth); });
+      offer_short_cells(kept_of_row(r), existing.row(r), scores, static_cast<uint64_t>(r * columns), cells_,
+                        columns);
   }
 }
 

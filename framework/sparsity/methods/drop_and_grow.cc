@@ -64,7 +64,7 @@ Pattern DropAndGrow::next(int64_t step, size_t weight, const WeightView& view, C
   const std::vector<int64_t> counts =
       cells.whole() ? std::vector{change.grow} : counts_of_cells(dropped, cells);
   std::vector<uint64_t> grown = this->grown(step, weight, view, counts);
-  std::sort(grown.begin(), grown.end());
+  sort_within_cells(grown, cells);
   return changed(view.pattern, dropped, grown);
 }
 

@@ -21,7 +21,8 @@ class DropAndGrow : public ScheduledDrops {
   // How the grown are spread over all weights: `count` in all, at most most[i] of weight i.
   virtual std::vector<int64_t> spread(std::span<const WeightView> views, std::span<const int64_t> most,
                                       int64_t count) const = 0;
-  // Positions to grow, counts[cell] of each cell, any order. REQUIRES: within room().
+  // Positions to grow, counts[cell] of each cell, cell after cell and any order within one. REQUIRES: within
+  // room().
   virtual std::vector<uint64_t> grown(int64_t step, size_t weight, const WeightView& view,
                                       std::span<const int64_t> counts) const = 0;
 
