@@ -15,6 +15,7 @@
 #include "data_tools/prepare_settings.h"
 #include "data_tools/prepared_folder.h"
 #include "data_tools/tokenizer_text.h"
+#include "framework/checkpoint/layout.h"
 #include "framework/core/error.h"
 #include "framework/core/hash.h"
 #include "recipes/suggest.h"

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "data_tools/prepared_folder.h"
+#include "framework/checkpoint/layout.h"
 
 namespace fern {
 namespace {

@@ -11,7 +11,6 @@
 
 namespace fern {
 
-inline constexpr const char* kTokenizerFile = "tokenizer.model";
 inline constexpr const char* kPreparedFile = "prepare.json";
 
 class PreparedFolder {

@@ -45,7 +45,7 @@ std::unique_ptr<LoadedModel> load_model(const fs::path& run_or_checkpoint) {
     model.allocate_packed_weights(a);
   });
   load_checkpoint(checkpoint, manifest, model.parameters(), {}, {});
-  Tokenizer tokenizer(checkpoint / "tokenizer.model");
+  Tokenizer tokenizer(checkpoint / kTokenizerFile);
   expect(tokenizer.sha256() == manifest.tokenizer_sha256,
          "{}: its tokenizer.model is not the one that its manifest names; restore the checkpoint from a copy",
          checkpoint.string());

@@ -4,6 +4,7 @@
 
 #include "data_tools/prepare_settings.h"
 #include "data_tools/prepared_folder.h"
+#include "framework/checkpoint/layout.h"
 #include "framework/core/error.h"
 
 namespace fern {
@@ -12,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-fs::path tokenizer_file(const Recipe& recipe) { return fs::path(recipe.data.folder) / "tokenizer.model"; }
+fs::path tokenizer_file(const Recipe& recipe) { return fs::path(recipe.data.folder) / kTokenizerFile; }
 
 // A recipe that names other languages than were prepared would not be what was trained.
 void expect_prepared_for(const Recipe& recipe) {

@@ -1,7 +1,6 @@
 #include <fmt/ranges.h>
 
-#include <vector>
-
+#include "framework/core/divisors.h"
 #include "framework/core/error.h"
 #include "parallel/parallelize.h"
 
@@ -27,13 +26,6 @@ void refuse_unbuilt(const Mesh& mesh, int ranks) {
         "parallel.zero = {}: expected 0 (every rank keeps all optimizer state) or 1 (each keeps its slice); "
         "further stages are not built yet",
         mesh.zero);
-}
-
-std::vector<int64_t> divisors(int64_t number) {
-  std::vector<int64_t> found;
-  for (int64_t d = 1; d <= number; ++d)
-    if (number % d == 0) found.push_back(d);
-  return found;
 }
 
 }  // namespace

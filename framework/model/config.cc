@@ -4,18 +4,12 @@
 
 #include <cmath>
 #include <limits>
-#include <vector>
+
+#include "framework/core/divisors.h"
 
 namespace fern {
 
 namespace {
-
-std::vector<int64_t> divisors(int64_t number) {
-  std::vector<int64_t> result;
-  for (int64_t d = 1; d <= number; ++d)
-    if (number % d == 0) result.push_back(d);
-  return result;
-}
 
 void expect_between(const char* name, int64_t value, int64_t least, int64_t most) {
   if (value < least || value > most)

@@ -4,21 +4,10 @@
 
 #include <numeric>
 
+#include "framework/core/divisors.h"
 #include "framework/core/error.h"
 
 namespace fern {
-
-namespace {
-
-std::vector<int64_t> common_divisors(int64_t a, int64_t b) {
-  std::vector<int64_t> divisors;
-  const int64_t common = std::gcd(a, b);
-  for (int64_t d = 1; d <= common; ++d)
-    if (common % d == 0) divisors.push_back(d);
-  return divisors;
-}
-
-}  // namespace
 
 void check_blocks(int64_t rows, int64_t columns, BlockShape block) {
   expect(rows >= 0 && columns >= 1 && block.rows >= 1 && block.columns >= 1,
@@ -27,7 +16,7 @@ void check_blocks(int64_t rows, int64_t columns, BlockShape block) {
   if (rows % block.rows != 0 || columns % block.columns != 0)
     fail_usage(
         "sparsity.block: blocks of {} x {} do not divide a weight matrix of {} x {}; square blocks of {} do",
-        block.rows, block.columns, rows, columns, fmt::join(common_divisors(rows, columns), ", "));
+        block.rows, block.columns, rows, columns, fmt::join(divisors(std::gcd(rows, columns)), ", "));
   if (columns / block.columns > kMostBlockColumns)
     fail_usage(
         "[pattern] expected a matrix of at most {} columns of blocks, got {}: take larger blocks "

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 
+#include "framework/checkpoint/layout.h"
 #include "launch/commands.h"
 #include "launch/loaded_model.h"
 #include "recipes/recipe.h"
@@ -40,7 +41,7 @@ void declare_prepare(CLI::App& program, Run& run) {
       WorkProgress progress(std::cout, isatty(STDOUT_FILENO) == 1);
       prepare(recipe, progress,
               recipe.weights.empty() ? std::filesystem::path()
-                                     : find_checkpoint(recipe.weights) / "tokenizer.model");
+                                     : find_checkpoint(recipe.weights) / kTokenizerFile);
       return ExitCode::kDone;
     };
   });
