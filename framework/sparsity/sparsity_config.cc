@@ -82,11 +82,14 @@ void check_interval(const SparsityConfig& config, int64_t train_steps, double be
   const auto interval = static_cast<double>(config.interval), steps = static_cast<double>(train_steps);
   const double last = std::floor(end * steps / interval) * interval;
   if (last >= interval && last >= begin * steps) return;
+  const double longest = std::floor(end * steps);
+  const bool fits = longest >= 1 && longest >= begin * steps;
   fail_usage(
-      "sparsity.interval = {}: expected an update within steps {:.0f} to {:.0f} (train.steps = {}, "
-      "sparsity.{} "
-      "= {}), got none; at most {:.0f} does",
-      config.interval, begin * steps, end * steps, train_steps, until, end, std::max(1.0, end * steps));
+      "sparsity.interval = {}: expected an update within steps {} to {} (train.steps = {}, sparsity.{} = "
+      "{}), got none; {} does",
+      config.interval, begin * steps, end * steps, train_steps, until, end,
+      fits ? fmt::format("an interval of {}", longest)
+           : fmt::format("no interval, but a larger train.steps or sparsity.{}", until));
 }
 
 void check_drop_and_grow(const SparsityConfig& config, int64_t train_steps) {

@@ -14,10 +14,10 @@ SparsityConfig rigl() {
 
 // The message for `config` after `change`, in a run of 1000 steps.
 template <typename Change>
-void expect_refused(const Change& change, const std::string& part) {
+void expect_refused(const Change& change, const std::string& part, int64_t steps = 1000) {
   SparsityConfig config = rigl();
   change(config);
-  expect_usage([&] { validate(config, 1000); }, part);
+  expect_usage([&] { validate(config, steps); }, part);
 }
 
 TEST(SparsityConfig, AcceptsWhatRunsUse) {
@@ -61,7 +61,11 @@ TEST(SparsityConfig, RefusesDropFractionsOfNothingAndAll) {
 TEST(SparsityConfig, RefusesIntervalsLongerThanTheRun) {
   expect_refused([](SparsityConfig& c) { c.interval = 2000; },
                  "sparsity.interval = 2000: expected an update within steps 0 to 750 (train.steps = 1000, "
-                 "sparsity.stop = 0.75), got none; at most 750 does");
+                 "sparsity.stop = 0.75), got none; an interval of 750 does");
+  expect_refused([](SparsityConfig& c) { c.interval = 2; }, "within steps 0 to 1.5 ", 2);
+  expect_refused([](SparsityConfig& c) { c.interval = 2; }, "an interval of 1 does", 2);
+  expect_refused([](SparsityConfig& c) { c.interval = 1; },
+                 "no interval, but a larger train.steps or sparsity.stop does", 1);
   expect_refused([](SparsityConfig& c) { c.interval = 0; }, "expected 1 step or more");
 }
 
