@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <span>
 
 #include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
 #include "framework/sparsity/cells.h"
+#include "framework/sparsity/pattern_making.h"
+#include "framework/train/initial_patterns.h"
 #include "framework/train/pruned_model.h"
-#include "framework/train/topology.h"
+#include "framework/train/trainer.h"
 
 namespace fern {
 
@@ -83,7 +87,8 @@ void expect_keeps_patterns(const KnownPatterns& known, const Parameters& paramet
                  known.checkpoint.string(), name);
     else if (!is_sparse(recipe.sparsity, name))
       fail_usage(
-          "{}: {} is sparse there and dense here; set sparsity.attention, feed_forward and head as there",
+          "{}: {} is sparse there and dense here; set sparsity.attention, feed_forward, embedding and head "
+          "as there",
           known.checkpoint.string(), name);
 }
 
@@ -139,7 +144,30 @@ std::vector<SparseRun> given_runs(const Parameters& parameters, const Recipe& re
   return magnitude_runs(weights->model.parameters(), recipe, method);
 }
 
+// The first blocks of each weight: which of them exist does not matter yet, only how many.
+std::vector<SparseRun> sized_runs(const Parameters& parameters, const Method& method,
+                                  std::span<const int64_t> budget) {
+  const std::vector<SparseWeight>& weights = method.setup().weights;
+  expect(budget.size() == weights.size(), "[sparsity] expected the sizes of {} sparse weights, got {}",
+         weights.size(), budget.size());
+  std::vector<Pattern> patterns;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    std::vector<uint64_t> positions(static_cast<size_t>(budget[i]));
+    std::iota(positions.begin(), positions.end(), uint64_t{0});
+    patterns.push_back(pattern_at(weights[i], positions));
+  }
+  return runs_of(parameters, method, std::move(patterns));
+}
+
 }  // namespace
+
+std::optional<ContinuedRun> continued_run(const std::optional<std::filesystem::path>& checkpoint) {
+  if (!checkpoint) return std::nullopt;
+  const Manifest manifest = read_manifest(*checkpoint);
+  if (std::optional<std::vector<int64_t>> budget = given_budget(manifest))
+    return ContinuedRun{std::move(*budget)};
+  return manifest.topology_hash.empty() ? std::optional(ContinuedRun()) : std::nullopt;
+}
 
 std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const ModelConfig& model,
                                                   const std::string& tokenizer_sha256) {
@@ -160,16 +188,19 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
 }
 
 std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,
-                                            const LoadedModel* weights) {
+                                            const LoadedModel* weights, const ContinuedRun* continued) {
   std::unique_ptr<Method> method = make_method(recipe.sparsity, parameters, recipe.train.steps, recipe.seed);
   if (!method) return nullptr;
-  std::vector<SparseRun> given = given_runs(parameters, recipe, *method, weights);
+  std::vector<SparseRun> given;
+  if (continued == nullptr)
+    given = given_runs(parameters, recipe, *method, weights);
+  else if (!continued->budget.empty())
+    given = sized_runs(parameters, *method, continued->budget);
   if (given.empty()) {
     set_initial_patterns(parameters, *method);
     return method;
   }
-  std::erase_if(given, [](const SparseRun& run) { return run.pattern.density() == 1; });
-  parameters.set_patterns(std::move(given));
+  set_first_patterns(parameters, *method, std::move(given));
   MethodSetup setup = method->setup();
   setup.budget = block_counts(parameters, *method);
   return make_method(std::move(setup));

@@ -2,14 +2,26 @@
 // sparsity.topology name another model.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "framework/sparsity/method.h"
 #include "launch/loaded_model.h"
 #include "recipes/recipe.h"
 
 namespace fern {
+
+// A run that goes on, and so reads no other model: blocks that its sparse weights began with, empty where the
+// method said so itself.
+struct ContinuedRun {
+  std::vector<int64_t> budget;
+};
+// Of the checkpoint that the run goes on from; none where it does not say, or where there is no checkpoint.
+std::optional<ContinuedRun> continued_run(const std::optional<std::filesystem::path>& checkpoint);
 
 // The model that model.weights names; null where it names none. Errors (kBadUsage): another model than
 // `model`, naming the sizes; another tokenizer than `tokenizer_sha256`; those of find_checkpoint().
@@ -23,10 +35,13 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
 // - where model.weights is dense, what pruning it by magnitude to the method's first budget leaves. `weights`
 //   is that model; null, to learn sizes, leaves as many weights elsewhere;
 // - else the method's own.
+// Where the run is `continued` (else null), patterns of the same sizes, in place of which its checkpoint's
+// come.
 // REQUIRES: before allocate(). Errors (kBadUsage): patterns that the recipe's [sparsity] cannot begin with;
 // those of make_method().
 std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,
-                                            const LoadedModel* weights);
+                                            const LoadedModel* weights,
+                                            const ContinuedRun* continued = nullptr);
 
 // The values that training begins with: of `weights`, or where it is null drawn from the recipe's seed.
 void set_recipe_values(Parameters& parameters, const Recipe& recipe, const LoadedModel* weights);

@@ -42,10 +42,11 @@ std::vector<std::string> product_report(const Parameters& parameters, const Mode
   std::vector<Kind> seen;
   for (const auto& [run, pattern] : parameters.sparse_runs()) {
     const Kind kind = kind_of(pattern);
-    if (std::ranges::count(seen, kind) > 0) continue;
+    if (!parameters.is_multiplied(run) || std::ranges::count(seen, kind) > 0) continue;
     seen.push_back(kind);
-    const auto count = std::ranges::count_if(
-        parameters.sparse_runs(), [&](const SparseRun& other) { return kind_of(other.pattern) == kind; });
+    const auto count = std::ranges::count_if(parameters.sparse_runs(), [&](const SparseRun& other) {
+      return parameters.is_multiplied(other.run) && kind_of(other.pattern) == kind;
+    });
     lines.push_back(line_of(pattern, count, model.dtype, std::min(tokens, kMostTokens)));
   }
   return lines;

@@ -29,15 +29,17 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
     sizes.topology += score_reducer_bytes(topology.scored(), mesh, recipe.batch.reduction_shards);
   sizes.patterns = topology.bytes();
   for (const auto& [run, pattern] : parameters.sparse_runs())
-    sizes.patterns += pattern.bytes() + SparseProduct(pattern).index_bytes();
+    sizes.patterns +=
+        pattern.bytes() + (parameters.is_multiplied(run) ? SparseProduct(pattern).index_bytes() : 0);
   if (grows) sizes.patterns += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
 }
 
 }  // namespace
 
-ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh) {
+ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
+                          const ContinuedRun* continued) {
   Transformer model(config);
-  std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr);
+  std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
   model.allocate_packed_weights(parameters);

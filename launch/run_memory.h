@@ -8,6 +8,7 @@
 
 #include "framework/core/arena.h"
 #include "framework/model/config.h"
+#include "launch/initial_model.h"
 #include "recipes/recipe.h"
 
 namespace fern {
@@ -24,8 +25,10 @@ struct ArenaSizes {
   size_t total() const { return parameters + optimizer + reduction + activations + topology + patterns; }
 };
 
-// Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved.
-ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh);
+// Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved;
+// `continued` as in set_recipe_patterns().
+ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                          const ContinuedRun* continued = nullptr);
 
 struct MemoryItem {
   std::string name;

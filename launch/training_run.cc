@@ -8,8 +8,9 @@ namespace {
 
 // Patterns first: they say how much room the parameters take.
 std::unique_ptr<Topology> topology_of(Parameters& parameters, const Recipe& recipe,
-                                      const LoadedModel* weights, Arena& arena) {
-  std::unique_ptr<Method> method = set_recipe_patterns(parameters, recipe, weights);
+                                      const LoadedModel* weights, const ContinuedRun* continued,
+                                      Arena& arena) {
+  std::unique_ptr<Method> method = set_recipe_patterns(parameters, recipe, weights, continued);
   if (!method) return nullptr;
   return std::make_unique<Topology>(std::move(method), parameters, arena);
 }
@@ -42,15 +43,17 @@ RunFolder run_folder(const Recipe& recipe, const ModelConfig& model, const Train
 
 TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
                          const ArenaSizes& sizes, const TrainingData& data,
-                         const std::filesystem::path& folder, Communicator& communicator)
+                         const std::filesystem::path& folder, Communicator& communicator,
+                         const ContinuedRun* continued)
     : parameters_arena_("parameters", sizes.parameters, recipe.device),
       optimizer_arena_("optimizer", sizes.optimizer, recipe.device),
       reduction_arena_("reduction", sizes.reduction, recipe.device),
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
       model_(model),
-      weights_(load_initial_weights(recipe, model, data.tokenizer().sha256())),
-      topology_(topology_of(model_.parameters(), recipe, weights_.get(), topology_arena_)),
+      weights_(continued != nullptr ? nullptr
+                                    : load_initial_weights(recipe, model, data.tokenizer().sha256())),
+      topology_(topology_of(model_.parameters(), recipe, weights_.get(), continued, topology_arena_)),
       reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), mesh,
                             recipe.batch.reduction_shards, communicator, reduction_arena_)),
       scored_gradients_(

@@ -20,9 +20,11 @@ namespace fern {
 class TrainingRun {
  public:
   // Takes arenas of `sizes` and builds in them; weights are the recipe's initial ones. Borrows all but the
-  // folder. `mesh` is resolved. Errors: the system has not that much memory; those of initial_model.h.
+  // folder. `mesh` is resolved. Where the run is `continued`, the trainer is to resume. Errors: the system
+  // has not that much memory; those of initial_model.h.
   TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh, const ArenaSizes& sizes,
-              const TrainingData& data, const std::filesystem::path& folder, Communicator& communicator);
+              const TrainingData& data, const std::filesystem::path& folder, Communicator& communicator,
+              const ContinuedRun* continued = nullptr);
 
   Trainer& trainer() { return trainer_; }
   const Parameters& parameters() const { return model_.parameters(); }

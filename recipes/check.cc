@@ -5,18 +5,12 @@
 
 #include <cmath>
 
+#include "framework/core/divisors.h"
 #include "framework/core/error.h"
 
 namespace fern {
 
 namespace {
-
-std::vector<int64_t> divisors(int64_t n) {
-  std::vector<int64_t> all;
-  for (int64_t d = 1; d <= n; ++d)
-    if (n % d == 0) all.push_back(d);
-  return all;
-}
 
 // Messages start with where the key was given, or with the recipe when its default is in force.
 class Checker {
@@ -112,6 +106,12 @@ class Checker {
       fail_usage("{}: {}", recipe_.file.string(), error.what());
     }
     const SparsityMethod method = recipe_.sparsity.method;
+    if (method != SparsityMethod::kDense && recipe_.sparsity.head && !recipe_.sparsity.embedding &&
+        recipe_.model.tie_embeddings)
+      fail_usage(
+          "{}: sparsity.head = true: expected sparsity.embedding = true beside it, since "
+          "model.tie_embeddings = true makes both one matrix; or untie them",
+          at("sparsity.head"));
     const bool keeps = method == SparsityMethod::kStatic || method == SparsityMethod::kSet ||
                        method == SparsityMethod::kRigl || method == SparsityMethod::kSrigl;
     if (!recipe_.topology.empty() && !keeps)

@@ -80,9 +80,14 @@ std::vector<Field> what_exists() {
       {.key = "sparsity.feed_forward",
        .place = [](Recipe& r) -> Place { return &r.sparsity.feed_forward; },
        .meaning = "Make the feed-forward's matrices sparse."},
+      {.key = "sparsity.embedding",
+       .place = [](Recipe& r) -> Place { return &r.sparsity.embedding; },
+       .meaning =
+           "Make the embedding sparse; with model.tie_embeddings = true the output head too, which is the "
+           "same matrix."},
       {.key = "sparsity.head",
        .place = [](Recipe& r) -> Place { return &r.sparsity.head; },
-       .meaning = "Make the output head sparse; needs model.tie_embeddings = false."},
+       .meaning = "Make the output head sparse; needs model.tie_embeddings = false or sparsity.embedding."},
   };
 }
 

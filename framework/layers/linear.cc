@@ -1,6 +1,7 @@
 #include "framework/layers/linear.h"
 
 #include "framework/ops/linear.h"
+#include "framework/sparsity/expand.h"
 #include "framework/sparsity/product_choice.h"
 
 namespace fern {
@@ -21,29 +22,35 @@ const PackedWeight* Linear::packed(Stream& stream) const {
   return &*packed_;
 }
 
-const SparseProduct* Linear::sparse() const {
+const Pattern* Linear::pattern() const {
   if (topology_version_ != parameters_.topology_version()) {
-    const Pattern* pattern = parameters_.pattern_of(run_);
+    pattern_ = parameters_.pattern_of(run_);
+    is_hardly_sparse_ = pattern_ != nullptr && prefers_dense(*pattern_, DType::kF32);
     sparse_.reset();
-    if (pattern != nullptr) {
-      sparse_.emplace(*pattern);
-      if (packed_) packed_->give_back();
+    if (pattern_ != nullptr && packed_) {
+      packed_->give_back();
       packed_.reset();
     }
     topology_version_ = parameters_.topology_version();
   }
-  return sparse_ ? &*sparse_ : nullptr;
+  return pattern_;
+}
+
+const SparseProduct* Linear::sparse() const {
+  if (pattern() == nullptr) return nullptr;
+  if (!sparse_) sparse_.emplace(*pattern_);
+  return &*sparse_;
 }
 
 bool Linear::is_multiplied_dense(DType dtype) const {
-  const Pattern* pattern = parameters_.pattern_of(run_);
-  return pattern != nullptr && prefers_dense(*pattern, dtype) && !parameters_.dense_value_room(run_).empty();
+  return pattern() != nullptr && is_hardly_sparse_ && dtype == DType::kF32 &&
+         !parameters_.dense_value_room(run_).empty();
 }
 
 Tensor Linear::expanded(DType dtype) const {
   if (!is_multiplied_dense(dtype)) return {};
   const Tensor room = parameters_.dense_value_room(run_);
-  expand(room, parameters_.values_of(run_), *parameters_.pattern_of(run_));
+  expand(room.values<float>(), parameters_.values_of(run_).values<float>(), *pattern_);
   return room;
 }
 
@@ -74,7 +81,7 @@ void Linear::backward_weight(const Tensor& dy_TO, const Tensor& x_TI, Stream& st
     const Tensor gradient = parameters_.dense_gradient_room(run_);
     fill_zero(gradient);
     linear_backward_weight(gradient, dy_TO, x_TI, stream);
-    gather_add(parameters_.gradients_of(run_), gradient, *parameters_.pattern_of(run_));
+    gather_add(parameters_.gradients_of(run_).values<float>(), gradient.values<float>(), *pattern_);
   } else if (const SparseProduct* product = sparse()) {
     product->backward_weight(parameters_.gradients_of(run_), dy_TO, x_TI, stream);
   } else {

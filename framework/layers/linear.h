@@ -17,7 +17,7 @@ namespace fern {
 class Linear {
  public:
   Linear(Parameters& parameters, ParameterRun run) : parameters_(parameters), run_(run) {
-    parameters.add_run(run);
+    parameters.add_product(run);
   }
 
   // Keeps the weight in `arena` as products with activations of `dtype` read it fastest, from the first
@@ -37,7 +37,9 @@ class Linear {
  private:
   // The packed weight, up to date; null where there is none.
   const PackedWeight* packed(Stream& stream) const;
-  // The products over the pattern, up to date; null where there is none.
+  // The pattern, and what was made of the one before given up; null where there is none.
+  const Pattern* pattern() const;
+  // The products over the pattern; null where there is none.
   const SparseProduct* sparse() const;
   // Whether a matrix with a pattern is multiplied as a dense one, with its zeros.
   bool is_multiplied_dense(DType dtype) const;
@@ -48,6 +50,8 @@ class Linear {
   ParameterRun run_;
   mutable std::optional<PackedWeight> packed_;
   mutable std::optional<SparseProduct> sparse_;
+  mutable const Pattern* pattern_ = nullptr;
+  mutable bool is_hardly_sparse_ = false;
   mutable int64_t packed_version_ = -1, topology_version_ = -1;
 };
 

@@ -83,6 +83,19 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
   return static_cast<int>(list_.size()) - 1;
 }
 
+void Parameters::add_run(ParameterRun run) {
+  if (std::ranges::find(runs_, run) == runs_.end()) runs_.push_back(run);
+}
+
+void Parameters::add_product(ParameterRun run) {
+  add_run(run);
+  products_.push_back(run);
+}
+
+bool Parameters::is_multiplied(ParameterRun run) const {
+  return std::ranges::find(products_, run) != products_.end();
+}
+
 void Parameters::set_patterns(std::vector<SparseRun> sparse) {
   for (SparseRun& each : sparse) {
     const Shape shape = shape_of(each.run);
@@ -152,19 +165,21 @@ void Parameters::allocate(Arena& arena, DType dtype) {
   gradients_ = gradients_room_ = arena.allocate(dtype, {padded_elements()});
 }
 
-void Parameters::allocate_dense_room(Arena& arena) {
+void Parameters::allocate_dense_room(Arena& arena, std::span<const ParameterRun> runs) {
   int64_t most = 0;
-  for (const ParameterRun run : runs_) most = std::max(most, shape_of(run).elements());
+  for (const ParameterRun run : runs) most = std::max(most, shape_of(run).elements());
   dense_value_ = arena.allocate(DType::kF32, {most});
   dense_gradient_ = arena.allocate(DType::kF32, {most});
 }
 
-Tensor Parameters::dense_value_room(ParameterRun run) const {
-  return dense_value_.empty() ? Tensor() : part(dense_value_, DType::kF32, 0, shape_of(run));
-}
+Tensor Parameters::dense_value_room(ParameterRun run) const { return room_for(run, dense_value_); }
 
-Tensor Parameters::dense_gradient_room(ParameterRun run) const {
-  return dense_gradient_.empty() ? Tensor() : part(dense_gradient_, DType::kF32, 0, shape_of(run));
+Tensor Parameters::dense_gradient_room(ParameterRun run) const { return room_for(run, dense_gradient_); }
+
+Tensor Parameters::room_for(ParameterRun run, const Tensor& room) const {
+  const Shape shape = shape_of(run);
+  if (room.empty() || room.elements() < shape.elements()) return {};
+  return part(room, DType::kF32, 0, shape);
 }
 
 void Parameters::initialize(uint64_t seed) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,9 +63,12 @@ class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
   int add(std::string name, Shape shape, ParameterKind kind, double initial_std);
-  // Notes that products use these matrices as one. REQUIRES: before allocate().
-  void add_run(ParameterRun run) { runs_.push_back(run); }
+  // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
+  void add_run(ParameterRun run);
+  // The same, in products.
+  void add_product(ParameterRun run);
   const std::vector<ParameterRun>& runs() const { return runs_; }
+  bool is_multiplied(ParameterRun run) const;
 
   // Gives these runs patterns, in place of any that they had; all other runs stay as they are. After
   // allocate() the buffers must have room for it, and what they hold is then for the caller to move:
@@ -84,13 +88,13 @@ class Parameters {
   // Fills values from (seed, parameter name, place in the matrix) alone, whatever the pattern.
   void initialize(uint64_t seed);
 
-  // Takes room in `arena` for one dense matrix and its gradient, as large as the largest run: with it,
+  // Takes room in `arena` for one dense matrix and its gradient, as large as the largest of `runs`: with it,
   // products of a pattern that is hardly sparse are dense (sparsity/product_choice.h).
-  void allocate_dense_room(Arena& arena);
-  // Whether patterns begin dense and lose weights bit by bit.
-  bool is_to_be_pruned() const { return is_to_be_pruned_; }
-  void set_to_be_pruned() { is_to_be_pruned_ = true; }
-  // Shaped as the run; shared by all runs. Empty without allocate_dense_room().
+  void allocate_dense_room(Arena& arena, std::span<const ParameterRun> runs);
+  // Runs whose patterns may be hardly sparse later on.
+  const std::vector<ParameterRun>& hardly_sparse_later() const { return hardly_sparse_later_; }
+  void set_hardly_sparse_later(std::vector<ParameterRun> runs) { hardly_sparse_later_ = std::move(runs); }
+  // Shaped as the run; shared by all runs. Empty where the room was not taken for a run as large.
   Tensor dense_value_room(ParameterRun run) const;
   Tensor dense_gradient_room(ParameterRun run) const;
 
@@ -120,13 +124,13 @@ class Parameters {
  private:
   void lay_out();
   Shape shape_of_values(ParameterRun run) const;
+  Tensor room_for(ParameterRun run, const Tensor& room) const;
 
   std::vector<Parameter> list_;
-  std::vector<ParameterRun> runs_;
+  std::vector<ParameterRun> runs_, products_, hardly_sparse_later_;
   std::vector<SparseRun> sparse_;
   std::vector<ScoredRows> scored_rows_;
   int64_t elements_ = 0, version_ = 0, topology_version_ = 0;
-  bool is_to_be_pruned_ = false;
   Tensor dense_value_, dense_gradient_;
   Tensor values_room_, gradients_room_;  // as allocated
   Tensor values_, gradients_;            // what of it is in use

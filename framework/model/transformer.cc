@@ -95,10 +95,12 @@ const Parameters& Transformer::parameters() const { return state_->parameters; }
 
 void Transformer::allocate_packed_weights(Arena& arena) {
   Parameters& parameters = state_->parameters;
-  const bool hardly_sparse = std::ranges::any_of(parameters.sparse_runs(), [&](const SparseRun& sparse) {
-    return prefers_dense(sparse.pattern, state_->config.dtype);
-  });
-  if (hardly_sparse || parameters.is_to_be_pruned()) parameters.allocate_dense_room(arena);
+  std::vector<ParameterRun> expanded = parameters.hardly_sparse_later();
+  for (const auto& [run, pattern] : parameters.sparse_runs())
+    if (prefers_dense(pattern, state_->config.dtype)) expanded.push_back(run);
+  std::erase_if(expanded, [&](ParameterRun run) { return !parameters.is_multiplied(run); });
+  if (!expanded.empty() && state_->config.dtype == DType::kF32)
+    parameters.allocate_dense_room(arena, expanded);
   for (Layer& layer : state_->layers) {
     layer.attention.allocate_packed(arena);
     layer.feed_forward.allocate_packed(arena);

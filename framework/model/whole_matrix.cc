@@ -1,9 +1,9 @@
 #include "framework/model/whole_matrix.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "framework/core/error.h"
+#include "framework/sparsity/expand.h"
 #include "framework/sparsity/plain_product.h"
 
 namespace fern {
@@ -18,14 +18,6 @@ const Parameter& sized(const Parameters& parameters, int index, size_t elements)
   return parameter;
 }
 
-// Calls visit(place in the matrix, index of the value).
-template <typename Visit>
-void for_each_place(const Pattern& pattern, const Visit& visit) {
-  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t value) {
-    visit(static_cast<size_t>(row * pattern.columns() + column), static_cast<size_t>(value));
-  });
-}
-
 }  // namespace
 
 void write_whole(std::span<float> out, const Parameters& parameters, int index) {
@@ -34,8 +26,7 @@ void write_whole(std::span<float> out, const Parameters& parameters, int index) 
     std::ranges::copy(values, out.begin());
     return;
   }
-  std::ranges::fill(out, 0.0F);
-  for_each_place(parameters.pattern_of(index), [&](size_t place, size_t i) { out[place] = values[i]; });
+  expand(out, values, parameters.pattern_of(index));
 }
 
 void take_whole(Parameters& parameters, int index, std::span<float> whole) {
@@ -44,8 +35,11 @@ void take_whole(Parameters& parameters, int index, std::span<float> whole) {
     std::ranges::copy(whole, values.begin());
     return;
   }
-  for_each_place(parameters.pattern_of(index),
-                 [&](size_t place, size_t i) { values[i] = std::exchange(whole[place], 0.0F); });
+  const Pattern pattern = parameters.pattern_of(index);
+  gather(values, whole, pattern);
+  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t) {
+    whole[static_cast<size_t>(row * pattern.columns() + column)] = 0;
+  });
 }
 
 }  // namespace fern

@@ -36,13 +36,17 @@ GrowthScores Method::growth_scores(size_t index) const {
 }
 
 RowRange Method::scored_rows(int64_t step, size_t index) const {
-  const int64_t parts = config().scoring_steps, rows = weight(index).block_rows();
+  const int64_t parts = config().scoring_steps;
   if (!scored()) return {};
   for (int64_t part = 0; part < parts; ++part)
-    if (updates_after(step + parts - 1 - part))
-      return {rows * part / parts * weight(index).block.rows,
-              rows * (part + 1) / parts * weight(index).block.rows};
+    if (updates_after(step + parts - 1 - part)) return scored_part(part, index);
   return {};
+}
+
+RowRange Method::scored_part(int64_t part, size_t index) const {
+  const int64_t parts = config().scoring_steps, rows = weight(index).block_rows();
+  return {rows * part / parts * weight(index).block.rows,
+          rows * (part + 1) / parts * weight(index).block.rows};
 }
 
 std::unique_ptr<Method> make_method(MethodSetup setup) {

@@ -65,6 +65,8 @@ class Method {
   GrowthScores growth_scores(size_t weight) const;
   // Rows whose gradient is to be scored at `step`: in the scoring_steps up to an update each row comes once.
   RowRange scored_rows(int64_t step, size_t weight) const;
+  // The rows of one of the scoring_steps parts.
+  RowRange scored_part(int64_t part, size_t weight) const;
 
   const MethodSetup& setup() const { return setup_; }
   // Blocks of each weight when the method has arrived.

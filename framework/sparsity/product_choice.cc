@@ -8,7 +8,6 @@
 #include "framework/core/arena.h"
 #include "framework/ops/linear.h"
 #include "framework/ops/packed_weight.h"
-#include "framework/sparsity/plain_product.h"
 #include "framework/sparsity/simd_level.h"
 #include "framework/sparsity/sparse_product.h"
 
@@ -44,31 +43,11 @@ double best_seconds(const Work& work) {
 }  // namespace
 
 bool prefers_dense(const Pattern& pattern, DType dtype) {
-  return dtype == DType::kF32 && pattern.density() > break_even(pattern.block());
+  return prefers_dense(pattern.density(), pattern.block(), dtype);
 }
 
-void expand(Tensor w_OI, const Tensor& values_N, const Pattern& pattern) {
-  float* w = w_OI.as<float>();
-  const float* values = values_N.as<float>();
-  const int64_t columns = pattern.columns(), rows = pattern.block().rows;
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < pattern.block_rows(); ++r) {
-    std::fill_n(w + r * rows * columns, rows * columns, 0.0F);
-    for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
-      w[row * columns + column] = values[value];
-    });
-  }
-}
-
-void gather_add(Tensor values_N, const Tensor& w_OI, const Pattern& pattern) {
-  const float* w = w_OI.as<float>();
-  float* values = values_N.as<float>();
-  const int64_t columns = pattern.columns();
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < pattern.block_rows(); ++r)
-    for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
-      values[value] += w[row * columns + column];
-    });
+bool prefers_dense(double density, BlockShape block, DType dtype) {
+  return dtype == DType::kF32 && density > break_even(block);
 }
 
 ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens) {

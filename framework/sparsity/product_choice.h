@@ -15,11 +15,7 @@ namespace fern {
 // processor and the pattern alone, so that every rank and every layout computes the same. f32 only: other
 // types always take the sparse product.
 bool prefers_dense(const Pattern& pattern, DType dtype);
-
-// Writes the matrix with zeros. w_OI and values_N are f32.
-void expand(Tensor w_OI, const Tensor& values_N, const Pattern& pattern);
-// values_N += the weights of w_OI that exist.
-void gather_add(Tensor values_N, const Tensor& w_OI, const Pattern& pattern);
+bool prefers_dense(double density, BlockShape block, DType dtype);
 
 // Seconds of forward, dX and dW together, of either kind.
 struct ProductCosts {

@@ -2,25 +2,11 @@
 
 #include "framework/core/error.h"
 #include "framework/model/whole_matrix.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/expand.h"
 #include "framework/sparsity/prune.h"
 #include "framework/train/topology.h"
 
 namespace fern {
-
-namespace {
-
-// The values of a dense matrix in the order of `pattern`, which is full.
-std::vector<float> ordered(std::span<const float> whole, const Pattern& pattern) {
-  std::vector<float> values;
-  values.reserve(whole.size());
-  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t) {
-    values.push_back(whole[static_cast<size_t>(row * pattern.columns() + column)]);
-  });
-  return values;
-}
-
-}  // namespace
 
 std::vector<SparseRun> pruned_patterns(const SparsityConfig& config, const Parameters& dense, uint64_t seed) {
   if (config.method == SparsityMethod::kDense)
@@ -30,7 +16,8 @@ std::vector<SparseRun> pruned_patterns(const SparsityConfig& config, const Param
   std::vector<std::vector<float>> values;
   for (const SparseWeight& weight : method->setup().weights) {
     full.push_back(Pattern::full(weight.rows, weight.columns, weight.block));
-    values.push_back(ordered(dense.value(dense.find(weight.name)).values<float>(), full.back()));
+    values.emplace_back(static_cast<size_t>(full.back().nonzeros()));
+    gather(values.back(), dense.value(dense.find(weight.name)).values<float>(), full.back());
   }
   std::vector<WeightView> views;
   for (size_t i = 0; i < full.size(); ++i) views.push_back({full[i], values[i]});

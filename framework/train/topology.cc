@@ -4,27 +4,11 @@
 
 #include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/expand.h"
 
 namespace fern {
 
 namespace {
-
-bool is_sparse(const SparsityConfig& config, const Parameters& parameters, ParameterRun run) {
-  return is_sparse(config, parameters.list()[static_cast<size_t>(run.first)].name);
-}
-
-std::vector<SparseWeight> sparse_weights(const SparsityConfig& config, const Parameters& parameters) {
-  std::vector<SparseWeight> weights;
-  for (const ParameterRun run : parameters.runs()) {
-    if (!is_sparse(config, parameters, run)) continue;
-    for (int i = run.first; i < run.first + run.count; ++i) {
-      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
-      weights.push_back({parameter.name, parameter.shape[0], parameter.shape[1], config.block_shape()});
-    }
-  }
-  return weights;
-}
 
 int64_t elements_of(const SparseWeight& weight, RowRange rows) {
   return (rows.last - rows.first) * weight.columns;
@@ -32,46 +16,11 @@ int64_t elements_of(const SparseWeight& weight, RowRange rows) {
 
 }  // namespace
 
-std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
-                                    int64_t train_steps, uint64_t seed) {
-  if (config.method == SparsityMethod::kDense) return nullptr;
-  std::vector<SparseWeight> weights = sparse_weights(config, parameters);
-  if (weights.empty())
-    fail_usage(
-        "sparsity.method = \"{}\": expected some weights to be sparse, got none; set sparsity.attention or "
-        "sparsity.feed_forward",
-        name_of(config.method));
-  return make_method(
-      {.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
-}
-
-std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
-                               std::vector<Pattern> patterns) {
-  std::vector<SparseRun> sparse;
-  size_t weight = 0;
-  for (const ParameterRun run : parameters.runs()) {
-    if (!is_sparse(method.setup().config, parameters, run)) continue;
-    const auto count = static_cast<size_t>(run.count);
-    sparse.push_back({run, Pattern::stacked(std::span(patterns).subspan(weight, count))});
-    weight += count;
-  }
-  return sparse;
-}
-
-void set_initial_patterns(Parameters& parameters, const Method& method) {
-  std::vector<Pattern> patterns;
-  for (size_t i = 0; i < method.setup().weights.size(); ++i) patterns.push_back(method.initial(i));
-  std::vector<SparseRun> sparse = runs_of(parameters, method, std::move(patterns));
-  std::erase_if(sparse, [](const SparseRun& run) { return run.pattern.density() == 1; });
-  parameters.set_patterns(std::move(sparse));
-  if (method.setup().config.method == SparsityMethod::kGradual) parameters.set_to_be_pruned();
-}
-
 Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena)
     : method_(std::move(method)), parameters_(parameters) {
   const MethodSetup& setup = method_->setup();
   for (const ParameterRun run : parameters.runs()) {
-    if (!is_sparse(setup.config, parameters, run)) continue;
+    if (!is_sparse(setup.config, parameters.list()[static_cast<size_t>(run.first)].name)) continue;
     int64_t first_row = 0;
     for (int i = run.first; i < run.first + run.count; ++i) {
       places_.push_back({i, run, first_row});
@@ -88,10 +37,10 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
   if (!method_->scored()) return;
   empty_scores();
   int64_t most = 0;
-  for (int64_t step = 1; step <= setup.train_steps; ++step) {
+  for (int64_t part = 0; part < setup.config.scoring_steps; ++part) {
     int64_t elements = 0;
     for (size_t i = 0; i < places_.size(); ++i)
-      elements += elements_of(setup.weights[i], method_->scored_rows(step, i));
+      elements += elements_of(setup.weights[i], method_->scored_part(part, i));
     most = std::max(most, elements);
   }
   window_ = arena.allocate(DType::kF32, {(most + kParameterChunk - 1) / kParameterChunk * kParameterChunk});
@@ -144,9 +93,7 @@ std::vector<float> Topology::values_of(size_t weight, const Pattern& pattern) co
   if (parameters_.list()[static_cast<size_t>(places_[weight].parameter)].sparse)
     return {values.begin(), values.end()};
   std::vector<float> ordered(values.size());
-  for_each_weight(pattern, 0, pattern.block_rows(), [&](int64_t row, int64_t column, int64_t value) {
-    ordered[static_cast<size_t>(value)] = values[static_cast<size_t>(row * pattern.columns() + column)];
-  });
+  gather(ordered, values, pattern);
   return ordered;
 }
 
@@ -203,14 +150,16 @@ std::vector<TopologyMemory::EverActive> Topology::ever_active() const {
   return all;
 }
 
-// A checkpoint that does not say which weights were once active leaves those of its own patterns.
+// A checkpoint that does not say which weights were once active leaves those of its own patterns alone.
 void Topology::restore(const TopologyMemory& memory) {
   for (size_t i = 0; i < scores_.size(); ++i)
     for (const auto& [name, state] : memory.scores)
       if (name == method_->setup().weights[i].name) scores_[i].restore(state);
   for (size_t i = 0; i < ever_.size(); ++i) {
+    const SparseWeight& weight = method_->setup().weights[i];
+    ever_[i] = EverActive(weight.rows, weight.columns, weight.block);
     for (const auto& [name, bits] : memory.ever_active)
-      if (name == method_->setup().weights[i].name) ever_[i].restore(bits);
+      if (name == weight.name) ever_[i].restore(bits);
     ever_[i].add(pattern_of(i));
   }
 }

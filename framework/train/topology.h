@@ -13,23 +13,12 @@
 #include "framework/model/parameters.h"
 #include "framework/optim/adamw.h"
 #include "framework/sparsity/method.h"
+#include "framework/train/initial_patterns.h"
 #include "framework/train/reducers.h"
 #include "framework/train/topology_change.h"
 #include "framework/train/topology_metrics.h"
 
 namespace fern {
-
-// The method for the parameters that `config` makes sparse; null for SparsityConfig::method kDense. Products
-// use some matrices as one (q|k|v, gate|up), and those are sparse together. Errors (kBadUsage): no parameter
-// is sparse; those of make_method().
-std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
-                                    int64_t train_steps, uint64_t seed);
-// Patterns of the method's weights, in their order, as patterns of runs.
-std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
-                               std::vector<Pattern> patterns);
-// Gives the parameters the method's initial patterns. Where all weights exist at first they stay dense, and
-// so do their products. REQUIRES: before allocate().
-void set_initial_patterns(Parameters& parameters, const Method& method);
 
 // What one update did.
 struct TopologyUpdate {
@@ -44,6 +33,7 @@ class Topology {
   // Borrows the parameters. REQUIRES: they have the method's initial patterns, or later ones.
   Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena);
 
+  const Method& method() const { return *method_; }
   // Rows scored in one step, f32, flat, whole chunks; empty when the method scores none. To be reduced as
   // gradients are.
   const Tensor& scored() const { return window_; }

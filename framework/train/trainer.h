@@ -68,6 +68,9 @@ struct RunFolder {
   std::filesystem::path tokenizer_model;
 };
 
+// MethodSetup::budget of the run that saved this checkpoint; none where it does not say.
+std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest);
+
 class Trainer {
  public:
   // Takes activations of one micro-batch from `arena` (which may be measuring). Errors (kBadUsage):

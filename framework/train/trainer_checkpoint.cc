@@ -11,6 +11,8 @@ namespace fern {
 
 namespace {
 
+constexpr const char* kGivenBudget = "given_budget";
+
 // Moments made whole on the process that writes; it alone takes memory for them.
 std::vector<float> gathered(GradReducer& gradients, const Tensor& moment, int64_t padded_elements) {
   std::vector<float> whole(gradients.is_writer() ? static_cast<size_t>(padded_elements) : 0);
@@ -41,6 +43,7 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
   if (parts_.topology != nullptr) {
     contents.topology.scores = parts_.topology->scores();
     contents.topology.ever_active = parts_.topology->ever_active();
+    contents.manifest.state[kGivenBudget] = parts_.topology->method().setup().budget;
   }
   contents.manifest.step = step_;
   contents.manifest.updates = updates_;
@@ -55,6 +58,11 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
         "continues from the newest of them",
         step_, error.what(), run_.checkpoints.string());
   }
+}
+
+std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest) {
+  if (!manifest.state.is_object() || !manifest.state.contains(kGivenBudget)) return std::nullopt;
+  return manifest.state.at(kGivenBudget).get<std::vector<int64_t>>();
 }
 
 void Trainer::save() {

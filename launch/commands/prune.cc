@@ -126,6 +126,8 @@ void declare_prune(CLI::App& program, Run& run) {
       ->required();
   command->add_option("--out", options->out, "folder that step-NNNNNN is written into")->required();
   declare_pattern(*command, *options);
+  command->add_flag("--embedding", options->config.embedding,
+                    "make the embedding sparse too, and a head that is tied to it");
   command->add_flag("--head", options->config.head, "make the output head sparse too");
   command->add_option("--seed", options->seed, "of --method random")->capture_default_str();
   command->footer("model.weights = \"DIR\" in a recipe goes on training from it; fern export writes it out");

@@ -57,14 +57,18 @@ class TrainCommand {
     const TrainingData data(recipe_);
     ModelConfig model = recipe_.model;
     model.vocabulary = data.tokenizer().vocabulary();
-    const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_);
+    std::optional<RunLock> lock;
+    if (communicator_.rank() == 0 && fs::exists(folder_)) lock.emplace(folder_);
+    const std::optional<fs::path> checkpoint = find_checkpoint(folder_, communicator_);
+    const std::optional<ContinuedRun> continued = continued_run(checkpoint);
+    const ContinuedRun* beginning = continued ? &*continued : nullptr;
+    const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_, beginning);
     say_what_comes(data, model, sizes);
     data.verify(communicator_.local_rank(), communicator_.local_size());
-    std::optional<RunLock> lock;
-    if (communicator_.rank() == 0) lock.emplace(folder_);
+    if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);
-    TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_);
-    resume(training);
+    TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_, beginning);
+    resume(training, checkpoint);
     say_which_weights_exist(training.parameters(), model);
     keep_recipe(folder_, recipe_, communicator_);
     return train(training, data, signals);
@@ -120,8 +124,7 @@ class TrainCommand {
           threads_, share);
   }
 
-  void resume(TrainingRun& training) {
-    const std::optional<fs::path> checkpoint = find_checkpoint(folder_, communicator_);
+  static void resume(TrainingRun& training, const std::optional<fs::path>& checkpoint) {
     if (!checkpoint) return;
     training.trainer().resume(*checkpoint);
     spdlog::info("continuing from {}", checkpoint->string());

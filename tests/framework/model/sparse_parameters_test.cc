@@ -18,10 +18,11 @@ const ModelConfig kConfig = {.vocabulary = 48,
                              .context = 24,
                              .dtype = DType::kF64};
 
-std::vector<SparseRun> patterns_for(const Parameters& parameters, BlockShape block) {
+std::vector<SparseRun> patterns_for(const Parameters& parameters, BlockShape block, bool embeddings) {
   std::vector<SparseRun> sparse;
   for (const ParameterRun run : parameters.runs()) {
-    if (parameters.list()[static_cast<size_t>(run.first)].kind != ParameterKind::kMatrix) continue;
+    if (!embeddings && parameters.list()[static_cast<size_t>(run.first)].kind != ParameterKind::kMatrix)
+      continue;
     const Shape shape = parameters.shape_of(run);
     sparse.push_back({run, random_pattern(shape[0], shape[1], block, 0.3, sparse.size() + 5)});
   }
@@ -47,8 +48,9 @@ void make_dense(Parameters& dense, const Parameters& sparse) {
 }
 
 struct SparseModel {
-  explicit SparseModel(BlockShape block) : model(kConfig) {
-    model.parameters().set_patterns(patterns_for(model.parameters(), block));
+  explicit SparseModel(BlockShape block, const ModelConfig& config = kConfig, bool embeddings = false)
+      : model(config) {
+    model.parameters().set_patterns(patterns_for(model.parameters(), block, embeddings));
     arena = std::make_unique<Arena>(
         sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF64); }));
     fill_random(model.parameters().values(), 3, 0.3);
@@ -58,11 +60,13 @@ struct SparseModel {
   std::unique_ptr<Arena> arena;
 };
 
-void expect_gradients_match(BlockShape block) {
-  SparseModel sparse(block);
-  TestModel dense(kConfig);
+void expect_gradients_match(BlockShape block, const ModelConfig& config = kConfig, bool embeddings = false) {
+  SparseModel sparse(block, config, embeddings);
+  TestModel dense(config);
   make_dense(dense.model.parameters(), sparse.model.parameters());
   const MicroBatch batch = random_batch(kConfig.vocabulary, 2, kConfig.context, 9);
+  dense.prepare(2 * config.context);
+  const double dense_loss = dense.forward(batch);
   dense.gradient(batch);
   Parameters& parameters = sparse.model.parameters();
   std::unique_ptr<Transformer::Activations> activations;
@@ -75,7 +79,7 @@ void expect_gradients_match(BlockShape block) {
   RecordingSink sink;
   const double loss = sparse.model.forward(*activations, losses, batch, stream);
   sparse.model.backward(*activations, batch, sink, stream);
-  EXPECT_NEAR(loss, dense.forward(batch), 1e-12 * std::abs(loss));
+  EXPECT_NEAR(loss, dense_loss, 1e-12 * std::abs(loss));
   for (size_t i = 0; i < parameters.list().size(); ++i) {
     const auto index = static_cast<int>(i);
     const auto got = parameters.gradient(index).values<double>();
@@ -93,6 +97,50 @@ void expect_gradients_match(BlockShape block) {
 TEST(SparseParameters, GradientsMatchTheMaskedDenseModel) {
   expect_gradients_match({});
   expect_gradients_match({8, 8});
+}
+
+TEST(SparseParameters, EmbeddingAndHeadMatchTheMaskedDenseModel) {
+  for (const bool tied : {true, false}) {
+    ModelConfig config = kConfig;
+    config.tie_embeddings = tied;
+    expect_gradients_match({}, config, true);
+    expect_gradients_match({8, 8}, config, true);
+  }
+}
+
+TEST(SparseParameters, ScoredRowsOfATiedEmbeddingGetBothGradients) {
+  ModelConfig config = kConfig;
+  config.tie_embeddings = true;
+  SparseModel sparse({}, config, true);
+  TestModel dense(config);
+  Parameters& parameters = sparse.model.parameters();
+  make_dense(dense.model.parameters(), parameters);
+  const MicroBatch batch = random_batch(config.vocabulary, 2, config.context, 9);
+  dense.gradient(batch);
+  const int table = parameters.find("model.embed_tokens.weight");
+  constexpr int64_t kFirst = 5, kRows = 30;
+  std::vector<double> window(static_cast<size_t>(kRows * config.hidden));
+  parameters.set_scored_rows({{{table, 1}, kFirst, Tensor::of(window.data(), {kRows, config.hidden})}});
+  std::unique_ptr<Transformer::Activations> activations;
+  const Arena arena = sized_arena("activations", [&](Arena& a) {
+    activations = sparse.model.allocate_activations(a, 2 * config.context);
+  });
+  fill_zero(parameters.gradients());
+  std::vector<double> losses(2);
+  Stream stream;
+  RecordingSink sink;
+  sparse.model.forward(*activations, losses, batch, stream);
+  sparse.model.backward(*activations, batch, sink, stream);
+  const auto expected = dense.model.parameters().gradient(table).values<double>();
+  for (size_t i = 0; i < window.size(); ++i)
+    ASSERT_NEAR(window[i], expected[static_cast<size_t>(kFirst * config.hidden) + i], 1e-11) << i;
+}
+
+TEST(SparseParameters, ASparseEmbeddingNamesAnIdOutsideTheVocabulary) {
+  SparseModel sparse({}, kConfig, true);
+  Stream stream;
+  const std::vector<int32_t> ids = {3, 48};
+  EXPECT_THROW(sparse.model.logits(ids, stream), Error);
 }
 
 TEST(SparseParameters, BuffersHoldTheWeightsThatExistAlone) {

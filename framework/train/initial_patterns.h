@@ -1,0 +1,27 @@
+// Which weights of a model exist before its first step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "framework/model/parameters.h"
+#include "framework/sparsity/method.h"
+
+namespace fern {
+
+// The method for the parameters that `config` makes sparse; null for SparsityConfig::method kDense. Products
+// use some matrices as one (q|k|v, gate|up), and those are sparse together. Errors (kBadUsage): no parameter
+// is sparse; those of make_method().
+std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
+                                    int64_t train_steps, uint64_t seed);
+// Patterns of the method's weights, in their order, as patterns of runs.
+std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
+                               std::vector<Pattern> patterns);
+// Gives the parameters the method's initial patterns, and notes which runs may be hardly sparse later on.
+// Where all weights exist at first they stay dense, and so do their products. REQUIRES: before allocate().
+void set_initial_patterns(Parameters& parameters, const Method& method);
+// The same with patterns of another origin, run by run in the order of runs_of().
+void set_first_patterns(Parameters& parameters, const Method& method, std::vector<SparseRun> sparse);
+
+}  // namespace fern
