@@ -1,4 +1,5 @@
 // Training that starts from another model's weights or patterns. At rate 0 the model stays what it began as.
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/whole_run.h"
@@ -96,6 +97,33 @@ TEST_F(InitialModel, RanksDoNotChangeIt) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   expect_equal("alone", "together");
   EXPECT_EQ(inspected(folder_ / "alone").at("nonzeros"), inspected(folder_ / "source").at("nonzeros"));
+}
+
+TEST_F(InitialModel, GoesOnWithoutTheModelThatItBeganWith) {
+  fs::copy(folder_ / "source", folder_ / "gone", fs::copy_options::recursive);
+  fs::copy(folder_ / "whole", folder_ / "gone_dense", fs::copy_options::recursive);
+  const std::vector<std::string> rigl = {"model.weights=" + path("gone"), "sparsity.method=rigl",
+                                         "sparsity.interval=4", "sparsity.scoring_steps=2"},
+                                 pruning = {"model.weights=" + path("gone_dense"), "sparsity.method=gradual",
+                                            "sparsity.sparsity=0.8", "sparsity.initial_sparsity=0.3",
+                                            "sparsity.interval=4"},
+                                 dense = {"model.weights=" + path("gone")};
+  const std::map<std::string, std::vector<std::string>> runs = {
+      {"rigl", rigl}, {"pruning", pruning}, {"dense", dense}};
+  for (auto [name, settings] : runs) {
+    settings.insert(settings.end(), {"train.steps=12", "checkpoint.every=6", "checkpoint.keep=0"});
+    ASSERT_EQ(run_fern(train(name, set(settings))).exit_code, 0);
+    fs::copy(folder_ / name, folder_ / (name + "_on"), fs::copy_options::recursive);
+    fs::remove_all(checkpoints(name + "_on").back());
+  }
+  fs::remove_all(folder_ / "gone");
+  fs::remove_all(folder_ / "gone_dense");
+  for (auto [name, settings] : runs) {
+    settings.insert(settings.end(), {"train.steps=12", "checkpoint.every=6", "checkpoint.keep=0"});
+    const Outcome outcome = run_fern(train(name + "_on", set(settings)));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    expect_equal(name, name + "_on");
+  }
 }
 
 TEST_F(InitialModel, PlanKnowsTheSizes) {

@@ -21,23 +21,12 @@ std::vector<std::string> sparse(const std::string& method, std::vector<std::stri
   return words;
 }
 
-// The topology hashes in the order of the updates.
-std::vector<std::string> hashes(const std::string& metrics) {
-  std::vector<std::string> all;
-  std::istringstream lines(metrics);
-  for (std::string line; std::getline(lines, line);) {
-    const auto step = nlohmann::json::parse(line);
-    if (step.contains("topology")) all.push_back(step["topology"]["hash"]);
-  }
-  return all;
-}
-
 class SparseRun : public Run {};
 
 TEST_F(SparseRun, RanksAndZeroDoNotChangeIt) {
   for (const std::string method : {"rigl", "gradual"}) {
     ASSERT_EQ(run_fern(train(method, sparse(method))).exit_code, 0);
-    const std::vector<std::string> topologies = hashes(text_of(folder_ / method / "metrics.jsonl"));
+    const std::vector<std::string> topologies = topology_hashes(method);
     EXPECT_GE(topologies.size(), 3u);
     EXPECT_NE(topologies[0], topologies[1]);
     for (const auto& [ranks, zero] : {std::pair{2, "1"}, {4, "0"}}) {
@@ -46,7 +35,7 @@ TEST_F(SparseRun, RanksAndZeroDoNotChangeIt) {
           run_fern_on(ranks, train(run, sparse(method, {"--set", std::string("parallel.zero=") + zero})));
       ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
       expect_equal(method, run);
-      EXPECT_EQ(hashes(text_of(folder_ / run / "metrics.jsonl")), topologies);
+      EXPECT_EQ(topology_hashes(run), topologies);
     }
   }
 }
@@ -62,6 +51,28 @@ TEST_F(SparseRun, GoesOnFromTheMiddleOfAnIntervalOnOtherRanks) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_TRUE(has(outcome.err, "continuing from")) << outcome.err;
     expect_equal("unbroken", run);
+  }
+}
+
+TEST_F(SparseRun, EmbeddingAndHeadMayBeSparseOnAnyRanks) {
+  for (const std::string tied : {"true", "false"}) {
+    const std::vector<std::string> more = {"--set", "sparsity.embedding=true",
+                                           "--set", "sparsity.head=true",
+                                           "--set", "model.tie_embeddings=" + tied};
+    const std::string run = "embedding_" + tied, other = run + "_2";
+    ASSERT_EQ(run_fern(train(run, sparse("rigl", more))).exit_code, 0);
+    const Outcome outcome = run_fern_on(2, train(other, sparse("rigl", more)));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    expect_equal(run, other);
+    const Outcome described = run_fern({"inspect", path(run), "--json"});
+    const auto sparsity = nlohmann::json::parse(described.out).at("sparsity");
+    EXPECT_NEAR(sparsity.at("model.embed_tokens.weight").at("density"), 0.2, 0.01);
+    EXPECT_EQ(sparsity.contains("lm_head.weight"), tied == "false");
+    ASSERT_EQ(run_fern({"export", path(run), "--out", path(run + "_out")}).exit_code, 0);
+    ASSERT_EQ(run_fern({"import", path(run + "_out"), "--out", path(run + "_in")}).exit_code, 0);
+    const Outcome imported = run_fern({"inspect", path(run + "_in/step-000000"), "--json"});
+    for (const char* key : {"weights_hash", "topology_hash"})
+      EXPECT_EQ(nlohmann::json::parse(imported.out).at(key), nlohmann::json::parse(described.out).at(key));
   }
 }
 
@@ -127,6 +138,7 @@ TEST_F(SparseRun, WhatCannotBeIsRefused) {
   for (const auto& [setting, text] : {std::pair{"sparsity.sparsity=1", "sparsity.sparsity"},
                                       {"sparsity.drop_fraction=0", "drop_fraction"},
                                       {"sparsity.interval=90", "sparsity.interval"},
+                                      {"sparsity.head=true", "sparsity.embedding = true beside it"},
                                       {"sparsity.sparsity=0.9999999", "too few"}}) {
     const Outcome outcome = run_fern(train("refused", sparse("rigl", {"--set", setting})));
     EXPECT_EQ(outcome.exit_code, 2) << setting;

@@ -55,6 +55,16 @@ std::vector<fs::path> Run::checkpoints(const std::string& run) {
   return found;
 }
 
+std::vector<std::string> Run::topology_hashes(const std::string& run) {
+  std::vector<std::string> hashes;
+  std::ifstream lines(folder_ / run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto step = nlohmann::json::parse(line);
+    if (step.contains("topology")) hashes.push_back(step["topology"]["hash"]);
+  }
+  return hashes;
+}
+
 std::string Run::weights_hash(const fs::path& checkpoint) {
   const Outcome outcome = run_fern({"inspect", checkpoint.string(), "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;

@@ -26,6 +26,8 @@ class Run : public testing::Test {
   static void expect_equal(const std::string& reference, const std::string& run);
   static void expect_equals_whole(const std::string& run) { expect_equal("whole", run); }
   static std::vector<std::filesystem::path> checkpoints(const std::string& run);
+  // Of the updates of a run, in their order.
+  static std::vector<std::string> topology_hashes(const std::string& run);
   static std::string weights_hash(const std::filesystem::path& checkpoint);
   // Fails when `run` has not done as many steps after a minute.
   static void wait_for_steps(const std::string& run, int64_t steps);
