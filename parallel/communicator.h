@@ -8,6 +8,8 @@
 #include <memory>
 #include <span>
 
+#include "framework/core/pulse.h"
+
 namespace fern {
 
 // One message of an exchange.
@@ -22,6 +24,15 @@ struct Outgoing {
 
 // Exchanges that may be in flight at a time, one a lane.
 inline constexpr int kExchangeLanes = 8;
+
+// What ranks exchange: the same on all of them. Beside the lane it is for messages when it does not come
+// about.
+struct Exchange {
+  int lane = 0;
+  int64_t bytes = 0;                          // of the whole that ranks exchange parts of
+  int32_t bucket = -1;                        // of the gradients; -1: none
+  int32_t first_layer = -1, last_layer = -1;  // whose gradients it holds; -1: of no layer
+};
 
 class Communicator {
  public:
@@ -38,7 +49,7 @@ class Communicator {
   // other expects of it there, in the order listed, and must be as long; empty messages are not sent. None
   // goes to the own rank. The values are borrowed until the exchange is done. Lanes do not wait for each
   // other. Errors: the lane's exchange before is not done.
-  virtual void start_exchange(int lane, std::span<const Incoming> incoming,
+  virtual void start_exchange(const Exchange& exchange, std::span<const Incoming> incoming,
                               std::span<const Outgoing> outgoing) = 0;
   // Moves what is in flight, without waiting.
   virtual void progress() = 0;
@@ -52,6 +63,13 @@ class Communicator {
   virtual void gather(std::span<float> whole, std::span<const float> own,
                       std::span<const int64_t> counts) = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
+  // Zeroed memory that the ranks of this machine share, for as long as the communicator lives. All call it,
+  // once.
+  virtual std::span<std::byte> share_memory(size_t bytes) = 0;
+  // From now on ends the job with exit code 4, naming who is at fault, when a rank stops, dies, gets nowhere
+  // for `stall_s` or makes another call than the others (watcher.h). All call it, once. Returns where this
+  // rank is to say how far it has come; null: nobody watches.
+  virtual Pulse* watch(double stall_s) = 0;
   // Ends every rank of the job with this exit code, after flushing what this one has printed. Does not
   // return.
   [[noreturn]] virtual void abort(int exit_code) = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "framework/core/error.h"
+#include "parallel/bucket_layers.h"
 
 namespace fern {
 
@@ -143,9 +144,19 @@ void DataReducer::advance(int64_t bucket) {
   start_exchange(bucket);
 }
 
+Exchange DataReducer::exchange_of(int64_t bucket) const {
+  const Slice whole = plan_.bucket_of(bucket);
+  const LayerRange layers = layers_in(whole, tail_.list());
+  return {.lane = number_of(bucket),
+          .bytes = whole.elements() * static_cast<int64_t>(sizeof(float)),
+          .bucket = static_cast<int32_t>(bucket),
+          .first_layer = layers.first,
+          .last_layer = layers.last};
+}
+
 void DataReducer::start_exchange(int64_t bucket) {
   for (const Outgoing& message : outgoing_) sent_bytes_ += static_cast<int64_t>(message.values.size_bytes());
-  communicator_.start_exchange(number_of(bucket), incoming_, outgoing_);
+  communicator_.start_exchange(exchange_of(bucket), incoming_, outgoing_);
   incoming_.clear();
   outgoing_.clear();
 }

@@ -69,6 +69,7 @@ class DataReducer final : public GradReducer {
   // Its exchange is done: from collecting to delivering, from delivering to idle.
   void advance(int64_t bucket);
   void start_exchange(int64_t bucket);
+  Exchange exchange_of(int64_t bucket) const;
   template <typename Work>
   void for_each_neighbour(const Work& work) const;
 

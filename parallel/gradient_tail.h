@@ -14,6 +14,7 @@ class GradientTail {
   // Nothing is complete. Borrows the list, in the order of backward's end to its begin; offsets may change
   // between two backward passes.
   explicit GradientTail(const std::vector<Parameter>& list);
+  const std::vector<Parameter>& list() const { return list_; }
   // Nothing is complete any more.
   void restart();
   // This parameter's gradient is complete. Errors: it was already.

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 
 #include "framework/core/error.h"
+#include "parallel/checked_communicator.h"
 #include "parallel/launch_environment.h"
 
 namespace fern {
@@ -65,16 +67,17 @@ MpiCommunicator::MpiCommunicator(MPI_Comm world, size_t max_message_bytes)
   check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm_rank(comm_, &rank_);
   MPI_Comm_size(comm_, &size_);
-  MPI_Comm machine = MPI_COMM_NULL;
-  check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &machine),
+  check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &machine_),
         "MPI_Comm_split_type");
-  MPI_Comm_rank(machine, &local_rank_);
-  MPI_Comm_size(machine, &local_size_);
-  MPI_Comm_free(&machine);
+  MPI_Comm_rank(machine_, &local_rank_);
+  MPI_Comm_size(machine_, &local_size_);
 }
 
 MpiCommunicator::~MpiCommunicator() {
-  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&comm_);
+  if (std::uncaught_exceptions() > 0) return;
+  if (shared_ != MPI_WIN_NULL) MPI_Win_free(&shared_);
+  MPI_Comm_free(&machine_);
+  MPI_Comm_free(&comm_);
 }
 
 void MpiCommunicator::check(int code, const char* call) const {
@@ -121,14 +124,19 @@ void MpiCommunicator::finish(Requests& requests) {
   requests.clear();
 }
 
-void MpiCommunicator::start_exchange(int lane, std::span<const Incoming> incoming,
+void MpiCommunicator::start_exchange(const Exchange& exchange, std::span<const Incoming> incoming,
                                      std::span<const Outgoing> outgoing) {
+  const int lane = exchange.lane;
   expect(exchange_done(lane), "[mpi] expected one exchange at a time on lane {}, got another", lane);
   const size_t before = exchanging_.size();
-  for (const Incoming& message : incoming)
+  for (const Incoming& message : incoming) {
     receive(exchanging_, message.values, message.rank, kFirstLaneTag + lane);
+    for_each_part(message.values, max_message_bytes(kFirstLaneTag + lane),
+                  [&](std::span<float> part) { expected_.push_back(static_cast<int>(part.size())); });
+  }
   for (const Outgoing& message : outgoing)
     send(exchanging_, message.values, message.rank, kFirstLaneTag + lane);
+  expected_.resize(exchanging_.size(), -1);
   lanes_.resize(exchanging_.size(), lane);
   in_flight_[static_cast<size_t>(lane)] = exchanging_.size() - before;
 }
@@ -136,21 +144,40 @@ void MpiCommunicator::start_exchange(int lane, std::span<const Incoming> incomin
 void MpiCommunicator::progress() {
   if (exchanging_.empty()) return;
   completed_.resize(exchanging_.size());
+  statuses_.resize(exchanging_.size());
   int count = 0;
-  check(MPI_Testsome(static_cast<int>(exchanging_.size()), exchanging_.data(), &count, completed_.data(),
-                     MPI_STATUSES_IGNORE),
-        "MPI_Testsome");
-  if (count == 0) return;
-  for (const int i : std::span(completed_).first(static_cast<size_t>(count)))
-    --in_flight_[static_cast<size_t>(lanes_[static_cast<size_t>(i)])];
+  const int code = MPI_Testsome(static_cast<int>(exchanging_.size()), exchanging_.data(), &count,
+                                completed_.data(), statuses_.data());
+  if (code != MPI_ERR_IN_STATUS) check(code, "MPI_Testsome");
+  if (count <= 0) return;
+  for (size_t k = 0; k < static_cast<size_t>(count); ++k) {
+    const auto i = static_cast<size_t>(completed_[k]);
+    if (code == MPI_ERR_IN_STATUS && statuses_[k].MPI_ERROR != MPI_ERR_TRUNCATE)
+      check(statuses_[k].MPI_ERROR, "MPI_Testsome");
+    if (expected_[i] >= 0) expect_whole(statuses_[k], expected_[i], lanes_[i]);
+    --in_flight_[static_cast<size_t>(lanes_[i])];
+  }
   size_t kept = 0;
   for (size_t i = 0; i < exchanging_.size(); ++i) {
     if (exchanging_[i] == MPI_REQUEST_NULL) continue;
     exchanging_[kept] = exchanging_[i];
+    expected_[kept] = expected_[i];
     lanes_[kept++] = lanes_[i];
   }
   exchanging_.resize(kept);
   lanes_.resize(kept);
+  expected_.resize(kept);
+}
+
+void MpiCommunicator::expect_whole(const MPI_Status& status, int expected, int lane) const {
+  int count = 0;
+  MPI_Get_count(&status, MPI_FLOAT, &count);
+  const bool cut_short = status.MPI_ERROR == MPI_ERR_TRUNCATE;
+  if (!cut_short && count == expected) [[likely]]
+    return;
+  throw Error(ExitCode::kPeerFailed,
+              fmt::format("[mpi] exchange on lane {}: rank {} sent {} values, where rank {} expects {}", lane,
+                          status.MPI_SOURCE, cut_short ? "more" : std::to_string(count), rank_, expected));
 }
 
 void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_t> counts) {
@@ -197,6 +224,20 @@ void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
   });
 }
 
+std::span<std::byte> MpiCommunicator::share_memory(size_t bytes) {
+  expect(shared_ == MPI_WIN_NULL, "[mpi] expected one call of share_memory, got a second");
+  void* memory = nullptr;
+  const auto own_bytes = static_cast<MPI_Aint>(local_rank_ == 0 ? bytes : 0);
+  check(MPI_Win_allocate_shared(own_bytes, 1, MPI_INFO_NULL, machine_, &memory, &shared_),
+        "MPI_Win_allocate_shared");
+  MPI_Aint size = 0;
+  int unit = 0;
+  check(MPI_Win_shared_query(shared_, 0, &size, &unit, &memory), "MPI_Win_shared_query");
+  if (local_rank_ == 0) std::memset(memory, 0, bytes);
+  check(MPI_Barrier(machine_), "MPI_Barrier");
+  return {static_cast<std::byte*>(memory), bytes};
+}
+
 void MpiCommunicator::abort(int exit_code) {
   std::fflush(nullptr);
   MPI_Abort(comm_, exit_code);
@@ -206,7 +247,7 @@ void MpiCommunicator::abort(int exit_code) {
 std::unique_ptr<Communicator> make_communicator(int* argc, char*** argv) {
   const LaunchEnvironment launch = read_launch_environment(std::getenv);
   if (!launch.has_mpi) return make_solo_communicator();
-  auto world = std::make_unique<WorldCommunicator>(argc, argv);
+  auto world = std::make_unique<CheckedCommunicator>(std::make_unique<WorldCommunicator>(argc, argv));
   if (launch.ranks > 0 && launch.ranks != world->size())
     fail_usage(
         "the launcher started {} processes, but MPI connects {}; start Fern with the mpirun of the MPI it "

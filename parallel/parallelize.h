@@ -22,6 +22,10 @@ struct Mesh {
 // not divisible by the data size, with the sizes that would do; axes and stages that are not built.
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards);
 
+// The most ranks, up to `limit`, for which resolve() gives a mesh. REQUIRES: limit >= 1. Errors (kBadUsage):
+// mesh.data is given and above the limit.
+int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards);
+
 struct Reducers {
   std::unique_ptr<GradReducer> gradients;
   std::unique_ptr<ScalarReducer> scalars;

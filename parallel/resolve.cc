@@ -48,4 +48,14 @@ Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards) {
   return mesh;
 }
 
+int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards) {
+  if (mesh.data > limit)
+    fail_usage("parallel.data = {}, but only {} ranks are left; set parallel.data = 0 (as many as there are)",
+               mesh.data, limit);
+  if (mesh.data > 0) return static_cast<int>(mesh.data);
+  int ranks = limit;
+  while (reduction_shards % ranks != 0) --ranks;
+  return ranks;
+}
+
 }  // namespace fern

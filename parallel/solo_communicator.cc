@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "framework/core/error.h"
 #include "parallel/communicator.h"
@@ -17,7 +18,8 @@ class SoloCommunicator final : public Communicator {
   int local_size() const override { return 1; }
   void barrier() override {}
   void all_reduce_sum(std::span<double>) override {}
-  void start_exchange(int, std::span<const Incoming> incoming, std::span<const Outgoing> outgoing) override {
+  void start_exchange(const Exchange&, std::span<const Incoming> incoming,
+                      std::span<const Outgoing> outgoing) override {
     expect(incoming.empty() && outgoing.empty(), "[communicator] expected no messages on one process, got {}",
            incoming.size() + outgoing.size());
   }
@@ -28,10 +30,18 @@ class SoloCommunicator final : public Communicator {
     std::ranges::copy(own, whole.begin());
   }
   void broadcast(std::span<std::byte>, int) override {}
+  std::span<std::byte> share_memory(size_t bytes) override {
+    memory_.resize(bytes);
+    return memory_;
+  }
+  Pulse* watch(double) override { return nullptr; }
   [[noreturn]] void abort(int exit_code) override {
     std::fflush(nullptr);
     std::_Exit(exit_code);
   }
+
+ private:
+  std::vector<std::byte> memory_;
 };
 
 }  // namespace

@@ -49,6 +49,14 @@ std::vector<Field> parallel_fields() {
        .raising = "less memory on each rank, the same result to the bit",
        .most = 1,
        .may_change = true},
+      {.key = "parallel.stall_seconds",
+       .place = [](Recipe& r) -> Place { return &r.stall_s; },
+       .meaning = "A rank that is stopped, dead, in another collective than the others, or in one operation "
+                  "for so long is named by the others, which then end with exit code 4. Saving, logging and "
+                  "what comes before the first step may take 60 times as long; 0 never ends a run.",
+       .unit = "s",
+       .raising = "slower operations are borne, stalls found later",
+       .may_change = true},
   };
 }
 

@@ -63,6 +63,7 @@ struct Recipe {
   Device device = Device::kCpu;
   int64_t threads = 0;  // per rank; 0: launch/machine.h, threads_per_rank()
   Mesh mesh{.data = 0};
+  double stall_s = 10;  // parallel.stall_seconds: until a rank that does not get on ends the run; 0: never
   EvaluateConfig evaluate;
 
   std::filesystem::path templates_folder() const;

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "framework/core/pulse.h"
+
 namespace fern {
 
 enum class Device : uint8_t { kCpu, kCuda };
@@ -22,17 +24,29 @@ void cuda_free(void* data) noexcept;
 class Profile;
 
 // The stream of work an op is queued on. On the CPU work is done when the call returns. A stream may carry a
-// profile (framework/core/profile.h), borrowed, that its ops are timed in.
+// profile (framework/core/profile.h), borrowed, that its ops are timed in, and a pulse, borrowed, that says
+// where it is.
 class Stream {
  public:
   explicit Stream(Device device = Device::kCpu) : device_(device) {}
   Device device() const { return device_; }
   Profile* profile() const { return profile_; }
   void set_profile(Profile* profile) { profile_ = profile; }
+  void set_pulse(Pulse* pulse) { pulse_ = pulse; }
+  void beat() const {
+    if (pulse_ != nullptr) pulse_->beat();
+  }
+  void begin_step(int64_t step) const {
+    if (pulse_ != nullptr) pulse_->begin_step(step);
+  }
+  void enter(Activity activity, int64_t layer = -1) const {
+    if (pulse_ != nullptr) pulse_->enter(activity, static_cast<int32_t>(layer));
+  }
 
  private:
   Device device_;
   Profile* profile_ = nullptr;
+  Pulse* pulse_ = nullptr;
 };
 
 }  // namespace fern

@@ -63,16 +63,19 @@ Transformer::State::State(const ModelConfig& model_config)
       head(parameters, config, embedding.weight()) {}
 
 void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& stream) const {
+  stream.enter(Activity::kForward);
   embedding.forward(tensors.layers[0].attention.x_TD, tensors.input_T, stream);
   Tensor residual_TD;
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerSaved& saved = tensors.layers[i];
+    stream.enter(Activity::kForward, static_cast<int64_t>(i));
     layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
                                 tensors.positions, stream);
     layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
                                    saved.attention.x_TD, stream);
     residual_TD = saved.feed_forward.x_TD;
   }
+  stream.enter(Activity::kForward);
   norm.forward(tensors.scratch.n_TD, tensors.x_TD, tensors.rstd_T, residual_TD, stream);
 }
 
@@ -151,6 +154,7 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   Activations::Tensors& tensors = *activations.tensors_;
   expect_fits(batch, tensors.input_T.dim(0), state_->config);
   const Tensor& dx_TD = tensors.dx_TD;
+  stream.enter(Activity::kBackward);
   state_->head.report(sink);
   fill_zero(dx_TD);
   state_->norm.backward(dx_TD, tensors.scratch.dhidden_TD, tensors.x_TD, tensors.rstd_T, sink, stream);
@@ -158,10 +162,12 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     const Layer& layer = state_->layers[i];
     const LayerSaved& saved = tensors.layers[i];
     const bool still_there = i + 1 == state_->layers.size();
+    stream.enter(Activity::kBackward, static_cast<int64_t>(i));
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
     layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);
   }
+  stream.enter(Activity::kBackward);
   state_->embedding.backward(dx_TD, tensors.input_T, sink, stream);
 }
 

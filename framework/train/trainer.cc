@@ -60,11 +60,14 @@ Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
                               const std::function<void(const StepMetrics&)>& on_step) {
   while (step_ < config_.steps) {
     train_step();
+    stream_.enter(Activity::kLog);
     on_step(metrics_);
     expect_not_too_many_skipped();
+    stream_.enter(Activity::kAgree);
     const bool stop = parts_.scalars.any(stop_requested.load()) && step_ < config_.steps;
     const bool due = config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0;
     if (due || stop || step_ == config_.steps) save();
+    stream_.enter(Activity::kOutside);
     if (stop) return Outcome::kStopped;
   }
   return Outcome::kDone;
@@ -72,6 +75,7 @@ Trainer::Outcome Trainer::run(const std::atomic<bool>& stop_requested,
 
 void Trainer::train_step() {
   if (stream_.profile() != nullptr) stream_.profile()->begin_step(step_ + 1);
+  stream_.begin_step(step_ + 1);
   metrics_ = {.step = step_ + 1,
               .learning_rate = parts_.schedule.at(step_),
               .language_loss = {},
@@ -86,6 +90,7 @@ void Trainer::train_step() {
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
+      stream_.enter(Activity::kReduce);
       parts_.gradients.finish();
       if (scoring_) parts_.scored_gradients->finish();
       square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
@@ -118,6 +123,7 @@ void Trainer::forward_backward() {
     for (int64_t micro = shard * per_shard; micro < (shard + 1) * per_shard; ++micro) {
       {
         const Timer<OpTimer> timer(metrics_.data_s, stream_, "data");
+        stream_.enter(Activity::kData);
         parts_.loader.load(batch_, step_, micro);
       }
       const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward_backward");
@@ -144,6 +150,7 @@ void Trainer::update() {
   ++updates_;
   const bool clip = config_.clip_norm > 0 && metrics_.grad_norm > config_.clip_norm;
   const double scale = clip ? config_.clip_norm / metrics_.grad_norm : 1.0;
+  stream_.enter(Activity::kUpdate);
   {
     const Timer<SpanTimer> timer(metrics_.optimizer_s, stream_, "optimizer");
     parts_.optimizer.step(parts_.model.parameters(), metrics_.learning_rate, scale, updates_, stream_);
@@ -156,6 +163,7 @@ void Trainer::update() {
 void Trainer::change_topology() {
   if (parts_.topology == nullptr) return;
   const Timer<OpTimer> timer(metrics_.topology_s, stream_, "topology");
+  stream_.enter(Activity::kTopology);
   if (scoring_) parts_.topology->take_scores(step_ + 1);
   const bool watched = parts_.topology->watches(step_ + 1);
   std::vector<double> norms;

@@ -84,6 +84,8 @@ class Trainer {
   std::vector<std::string> languages(int64_t step) const;  // in that step's batch, step from 0
   // Times the steps to come in `profile`, which is borrowed; null ends that.
   void set_profile(Profile* profile) { stream_.set_profile(profile); }
+  // Says in `pulse`, which is borrowed, where the run is; null: says it to nobody.
+  void set_pulse(Pulse* pulse) { stream_.set_pulse(pulse); }
 
   enum class Outcome { kDone, kStopped };
   // Runs to config.steps or until `stop_requested` is seen (agreed over processes after a step), saving as

@@ -67,6 +67,7 @@ std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest) {
 
 void Trainer::save() {
   const OpTimer timer(stream_, "save");
+  stream_.enter(Activity::kSave);
   std::exception_ptr failure;
   std::vector<float> first, second;
   const AdamW& optimizer = parts_.optimizer;

@@ -35,6 +35,7 @@ double seconds_since(Clock::time_point begin) {
 
 struct Options {
   std::string recipe, out, profile;
+  int most_ranks = 0;  // 0: train
   std::vector<std::string> overrides;
 };
 
@@ -52,6 +53,7 @@ class TrainCommand {
 
   ExitCode run() {
     const StopSignals signals;
+    pulse_ = communicator_.watch(recipe_.stall_s);
     own_cores_ = take_own_cores(communicator_.local_rank(), communicator_.local_size(), threads_);
     omp_set_num_threads(static_cast<int>(threads_));
     const TrainingData data(recipe_);
@@ -142,6 +144,7 @@ class TrainCommand {
     if (communicator_.rank() == 0)
       log.emplace(folder_, data.names(), training.ledger(), recipe_.train, first_step);
     if (profile_) trainer.set_profile(&*profile_);
+    trainer.set_pulse(pulse_);
     spdlog::info("first step begins after {:.2f} s", seconds_since(start_));
     const Trainer::Outcome outcome = trainer.run(signals.requested(), [&](const StepMetrics& metrics) {
       if (log) log->add(metrics);
@@ -178,8 +181,16 @@ class TrainCommand {
   const int64_t threads_;
   std::optional<Profile> profile_;
   std::vector<int> own_cores_;
+  Pulse* pulse_ = nullptr;  // null: nobody watches
   size_t predicted_bytes_ = 0;
 };
+
+// For scripts that start a run again with fewer ranks.
+ExitCode print_most_ranks(const Options& options) {
+  const Recipe recipe = read_recipe(options.recipe, options.overrides);
+  fmt::print("{}\n", most_ranks(recipe.mesh, options.most_ranks, recipe.batch.reduction_shards));
+  return ExitCode::kDone;
+}
 
 }  // namespace
 
@@ -204,11 +215,21 @@ void declare_train(CLI::App& program, Run& run) {
         return std::string();
       })
       ->option_text("[STEPS]");
+  command
+      ->add_option("--most-ranks", options->most_ranks,
+                   "only print how many ranks, N at most, can share the recipe's work; train nothing")
+      ->check(CLI::PositiveNumber)
+      ->option_text("N");
   command->footer(
       "SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save and exit 3; the same command goes on. Any number of ranks\n"
-      "that divides batch.reduction_shards gives the same weights to the bit: mpirun -n 4 fern train RECIPE");
+      "that divides batch.reduction_shards gives the same weights to the bit: mpirun -n 4 fern train RECIPE\n"
+      "When a rank dies, stops, loops or goes astray, the others say which, and where, within\n"
+      "parallel.stall_seconds, and exit 4; launch/ranks.sh --restarts R goes on without it.");
   command->callback([&run, options] {
-    run = [options](Communicator& communicator) { return TrainCommand(*options, communicator).run(); };
+    run = [options](Communicator& communicator) {
+      return options->most_ranks > 0 ? print_most_ranks(*options)
+                                     : TrainCommand(*options, communicator).run();
+    };
   });
 }
 

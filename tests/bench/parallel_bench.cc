@@ -3,10 +3,11 @@
 // step, whoever computes them. run_parallel_bench.sh runs the layouts in turn.
 //
 //   OMP_NUM_THREADS=2 bench_parallel [STEPS [ZERO]]
-//   OMP_NUM_THREADS=1 mpirun -n 2 bench_parallel [STEPS [ZERO]]
+//   OMP_NUM_THREADS=1 mpirun -n 2 bench_parallel [STEPS [ZERO [STALL_SECONDS]]]
 //
-// Steps with and without overlap alternate. The last lines are "NAME ms X Y ...", one number a step of the
-// slowest rank, for the script.
+// With STALL_SECONDS ranks watch each other as in training, and names end in _watched; run_watch_bench.sh
+// tells what that costs. Steps with and without overlap alternate. The last lines are "NAME ms X Y ...", one
+// number a step of the slowest rank, for the script.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <omp.h>
@@ -29,7 +30,7 @@ namespace {
 
 const ModelConfig kShape = {
     .vocabulary = 16000, .layers = 6, .hidden = 512, .heads = 8, .kv_heads = 8, .ffn = 1408, .context = 512};
-constexpr int64_t kShards = 2;  // a micro-batch each
+constexpr int64_t kFewestShards = 2;  // a micro-batch each; more ranks have one each
 constexpr int64_t kSequences = 4;
 constexpr double kClipNorm = 1.0;
 
@@ -41,7 +42,7 @@ double now_ms() {
 double processor_ms() { return 1e3 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 // Random tokens, one document a sequence, every position with a target.
-MicroBatch random_batch(int64_t shard) {
+MicroBatch random_batch(int64_t shard, int64_t shards) {
   MicroBatch batch;
   batch.sequences = kSequences;
   batch.context = kShape.context;
@@ -54,7 +55,7 @@ MicroBatch random_batch(int64_t shard) {
     batch.input_T.push_back(id(0));
     batch.target_T.push_back(id(1));
     batch.document_start_T.push_back(static_cast<int32_t>(t / kShape.context * kShape.context));
-    batch.loss_weight_T.push_back(1.0f / static_cast<float>(kShards * tokens));
+    batch.loss_weight_T.push_back(1.0f / static_cast<float>(shards * tokens));
   }
   batch.language_S.assign(kSequences, 0);
   batch.tokens = batch.loss_tokens = tokens;
@@ -68,14 +69,16 @@ struct StepTimes {
 
 class Bench {
  public:
-  Bench(Communicator& communicator, int64_t zero)
+  Bench(Communicator& communicator, int64_t zero, Pulse* pulse)
       : communicator_(communicator),
-        mesh_(resolve({.data = 0, .zero = zero}, communicator.size(), kShards)),
+        shards_(std::max(kFewestShards, int64_t{communicator.size()})),
+        mesh_(resolve({.data = 0, .zero = zero}, communicator.size(), shards_)),
         model_(kShape),
         arena_(sized_arena("bench", [this](Arena& arena) { allocate(arena); })) {
     model_.parameters().initialize(1);
+    stream_.set_pulse(pulse);
     squares_.resize(static_cast<size_t>(gradient_chunks(model_.parameters())));
-    for (int64_t shard = 0; shard < kShards; ++shard) batches_.push_back(random_batch(shard));
+    for (int64_t shard = 0; shard < shards_; ++shard) batches_.push_back(random_batch(shard, shards_));
   }
 
   StepTimes step(bool overlap) {
@@ -103,7 +106,7 @@ class Bench {
     Parameters& parameters = model_.parameters();
     parameters.allocate(arena, DType::kF32);
     activations_ = model_.allocate_activations(arena, kSequences * kShape.context);
-    reducers_ = parallelize(parameters, mesh_, kShards, communicator_, arena);
+    reducers_ = parallelize(parameters, mesh_, shards_, communicator_, arena);
     optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, parameters, reducers_.gradients->slice(), arena);
   }
 
@@ -121,6 +124,7 @@ class Bench {
   }
 
   Communicator& communicator_;
+  const int64_t shards_;
   Mesh mesh_;
   Transformer model_;
   std::vector<MicroBatch> batches_;
@@ -160,8 +164,9 @@ class Series {
   std::vector<double> compute_ms_, wait_ms_, update_ms_, all_ms_, processor_ms_;
 };
 
-void run(Communicator& communicator, int steps, int64_t zero) {
-  Bench bench(communicator, zero);
+void run(Communicator& communicator, int steps, int64_t zero, double stall_s) {
+  Pulse* const pulse = communicator.watch(stall_s);
+  Bench bench(communicator, zero, pulse);
   bench.step(false);  // the first touches all memory
   Series plain, overlapped;
   for (int i = 0; i < steps; ++i) {
@@ -169,7 +174,8 @@ void run(Communicator& communicator, int steps, int64_t zero) {
     if (communicator.size() > 1) overlapped.add(bench.step(true));
   }
   if (communicator.rank() > 0) return;
-  const std::string layout = fmt::format("{}x{}", communicator.size(), omp_get_max_threads());
+  const std::string layout =
+      fmt::format("{}x{}{}", communicator.size(), omp_get_max_threads(), pulse != nullptr ? "_watched" : "");
   plain.print(layout.c_str());
   if (communicator.size() > 1) overlapped.print((layout + "_overlapped").c_str());
 }
@@ -179,6 +185,7 @@ void run(Communicator& communicator, int steps, int64_t zero) {
 
 int main(int argc, char** argv) {
   const auto communicator = fern::make_communicator(&argc, &argv);
-  fern::run(*communicator, argc > 1 ? std::max(1, std::atoi(argv[1])) : 5, argc > 2 ? std::atoi(argv[2]) : 0);
+  fern::run(*communicator, argc > 1 ? std::max(1, std::atoi(argv[1])) : 5, argc > 2 ? std::atoi(argv[2]) : 0,
+            argc > 3 ? std::atof(argv[3]) : 0);
   return 0;
 }

@@ -42,7 +42,7 @@ void expect_exchange_delivers(Communicator& communicator, size_t unit) {
     incoming.push_back({other, received[static_cast<size_t>(other)]});
     outgoing.push_back({other, sent[static_cast<size_t>(other)]});
   }
-  communicator.start_exchange(1, incoming, outgoing);
+  communicator.start_exchange({.lane = 1}, incoming, outgoing);
   finish_exchange(communicator, 1);
   for (const Incoming& message : incoming)
     EXPECT_EQ(received[static_cast<size_t>(message.rank)], speech(message.rank, rank, message.values.size()));
@@ -72,7 +72,7 @@ TEST(Communicator, LanesDoNotMix) {
   std::vector<float> first(100000), second(100000);
   const std::vector<float> one(first.size(), 1.0f), two(first.size(), 2.0f);
   const auto start = [&](int lane) {
-    world().start_exchange(lane, {{{previous, lane == 0 ? first : second}}},
+    world().start_exchange({.lane = lane}, {{{previous, lane == 0 ? first : second}}},
                            {{{next, lane == 0 ? one : two}}});
   };
   start(world().rank() % 2);
@@ -89,9 +89,30 @@ TEST(Communicator, SecondExchangeOnALaneIsRefused) {
   const int before = (world().rank() + world().size() - 1) % world().size();
   std::vector<float> received(100000);
   const std::vector<float> sent(received.size(), 1.0f);
-  world().start_exchange(0, {{{before, received}}}, {{{other, sent}}});
-  EXPECT_THROW(world().start_exchange(0, {}, {}), Error);
+  world().start_exchange({.lane = 0}, {{{before, received}}}, {{{other, sent}}});
+  EXPECT_THROW(world().start_exchange({.lane = 0}, {}, {}), Error);
   finish_exchange(world(), 0);
+}
+
+// As one rank would do that sees the gradients cut otherwise.
+TEST(Communicator, MessageOfAnotherSizeNamesItsSender) {
+  const int next = (world().rank() + 1) % world().size();
+  const int previous = (world().rank() + world().size() - 1) % world().size();
+  if (next == world().rank()) GTEST_SKIP() << "needs two ranks";
+  MpiCommunicator ranks(MPI_COMM_WORLD);
+  std::vector<float> received(1000);
+  const std::vector<float> sent(999, 1.0f);
+  ranks.start_exchange({.lane = 2}, {{{previous, received}}}, {{{next, sent}}});
+  try {
+    finish_exchange(ranks, 2);
+    FAIL() << "it passed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kPeerFailed);
+    EXPECT_NE(std::string(error.what()).find("rank " + std::to_string(previous) + " sent 999 values"),
+              std::string::npos)
+        << error.what();
+  }
+  world().barrier();
 }
 
 TEST(Communicator, LaneWithoutAnExchangeIsDone) { EXPECT_TRUE(world().exchange_done(kExchangeLanes - 1)); }

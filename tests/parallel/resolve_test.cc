@@ -46,5 +46,13 @@ TEST(Resolve, UnbuiltZeroStagesAreRefused) {
   expect_refused({.data = 2, .zero = 2}, 2, 2, "parallel.zero = 2");
 }
 
+TEST(Resolve, MostRanksDivideTheShards) {
+  EXPECT_EQ(most_ranks({.data = 0}, 3, 4), 2);
+  EXPECT_EQ(most_ranks({.data = 0}, 7, 12), 6);
+  EXPECT_EQ(most_ranks({.data = 0}, 5, 1), 1);
+  EXPECT_EQ(most_ranks({.data = 2}, 3, 4), 2);
+  EXPECT_THROW(most_ranks({.data = 4}, 3, 4), Error);
+}
+
 }  // namespace
 }  // namespace fern
