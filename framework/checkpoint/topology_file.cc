@@ -1,5 +1,7 @@
 #include "framework/checkpoint/topology_file.h"
 
+#include <algorithm>
+
 #include "framework/checkpoint/dataset_file.h"
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
@@ -45,6 +47,20 @@ Declared declared(const Manifest& manifest, const std::filesystem::path& checkpo
   }
 }
 
+// A pattern of the file, which need not be one.
+Pattern checked_pattern(const std::filesystem::path& checkpoint, const Parameter& parameter, BlockShape block,
+                        std::vector<int64_t> row_begin, const std::vector<int32_t>& columns) {
+  try {
+    return {parameter.shape[0],
+            parameter.shape[1],
+            block,
+            std::move(row_begin),
+            {columns.begin(), columns.end()}};
+  } catch (const Error& error) {
+    fail("{}: the pattern of {} is damaged: {}", checkpoint.string(), parameter.name, error.what());
+  }
+}
+
 Pattern read_pattern(const DatasetReader& file, const Manifest& manifest,
                      const std::filesystem::path& checkpoint, const Parameter& parameter) {
   const Declared said = declared(manifest, checkpoint, parameter.name);
@@ -52,8 +68,8 @@ Pattern read_pattern(const DatasetReader& file, const Manifest& manifest,
   for (const int32_t column : wide)
     expect(column >= 0 && column < kMostBlockColumns, "{}: {} has a column {}: it is damaged",
            checkpoint.string(), parameter.name, column);
-  Pattern pattern(parameter.shape[0], parameter.shape[1], said.block,
-                  file.read_all<int64_t>(kRows + parameter.name), {wide.begin(), wide.end()});
+  Pattern pattern = checked_pattern(checkpoint, parameter, said.block,
+                                    file.read_all<int64_t>(kRows + parameter.name), wide);
   expect(pattern.nonzeros() == said.nonzeros,
          "{}: it declares {} non-zeros of {} (density {:.4f}), but its pattern has {} (density "
          "{:.4f})",
@@ -142,6 +158,33 @@ std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, co
   return sparse;
 }
 
+namespace {
+
+void check_births(const std::vector<int64_t>& births, const std::filesystem::path& checkpoint,
+                  int64_t updates) {
+  expect(!births.empty() && births.front() == 0 && births.back() <= updates && std::ranges::is_sorted(births),
+         "{}: expected births of weights to ascend from 0 to at most its {} updates, got {} births, from {} "
+         "to {}: it "
+         "is damaged",
+         checkpoint.string(), updates, births.size(), births.empty() ? 0 : births.front(),
+         births.empty() ? 0 : births.back());
+}
+
+// Generations of one parameter's weights.
+void read_generations(std::span<uint16_t> generations, const DatasetReader& file,
+                      const std::filesystem::path& checkpoint, const Parameter& parameter, size_t births) {
+  std::vector<int32_t> wide(generations.size());
+  file.read<int32_t>(wide, kGeneration + parameter.name, {parameter.nonzeros});
+  for (size_t i = 0; i < wide.size(); ++i) {
+    expect(wide[i] >= 0 && static_cast<size_t>(wide[i]) < births,
+           "{}: expected generations of {} from 0 to {}, got {}: it is damaged", checkpoint.string(),
+           parameter.name, births - 1, wide[i]);
+    generations[i] = static_cast<uint16_t>(wide[i]);
+  }
+}
+
+}  // namespace
+
 TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                     const Parameters& parameters) {
   TopologyMemory memory;
@@ -149,16 +192,16 @@ TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, con
   const DatasetReader file(checkpoint, manifest, kTopologyFile);
   if (file.has(kBirths)) {
     memory.ages.births = file.read_all<int64_t>(kBirths);
+    check_births(memory.ages.births, checkpoint, manifest.updates);
     memory.ages.generation.resize(static_cast<size_t>(parameters.padded_elements()));
   }
   for (const Parameter& parameter : parameters.list()) {
     if (!parameter.sparse) continue;
-    if (file.has(kBirths)) {
-      std::vector<int32_t> generation(static_cast<size_t>(parameter.nonzeros));
-      file.read<int32_t>(generation, kGeneration + parameter.name, {parameter.nonzeros});
-      std::ranges::transform(generation, memory.ages.generation.begin() + parameter.offset,
-                             [](int32_t g) { return static_cast<uint16_t>(g); });
-    }
+    if (file.has(kBirths))
+      read_generations(
+          std::span(memory.ages.generation)
+              .subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.nonzeros)),
+          file, checkpoint, parameter, memory.ages.births.size());
     if (file.has(kEver + parameter.name)) {
       const std::vector<int64_t> bits = file.read_all<int64_t>(kEver + parameter.name);
       memory.ever_active.push_back({parameter.name, {bits.begin(), bits.end()}});

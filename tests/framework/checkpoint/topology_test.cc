@@ -38,6 +38,7 @@ struct SparseModel {
                                 .ledger = nullptr,
                                 .tokenizer_model = {}};
     contents.manifest.step = 7;
+    contents.manifest.updates = 300;
     contents.topology.ages.births = {0, 100, 200};
     contents.topology.ages.generation.resize(static_cast<size_t>(parameters().padded_elements()));
     for (const Parameter& parameter : parameters().list())
@@ -53,6 +54,13 @@ struct SparseModel {
 fs::path saved(SparseModel& model, const std::string& name) {
   model.parameters().initialize(3);
   return save_checkpoint(fresh_folder(name), model.contents());
+}
+
+// What reading the ages of a checkpoint with these contents is refused with.
+std::string refusal(SparseModel& model, const CheckpointContents& contents) {
+  model.parameters().initialize(3);
+  const fs::path checkpoint = save_checkpoint(fresh_folder("topology-ages"), contents);
+  return error_of([&] { read_topology_memory(checkpoint, read_manifest(checkpoint), model.parameters()); });
 }
 
 TEST(TopologyFile, PatternsAndValuesComeBack) {
@@ -81,6 +89,38 @@ TEST(TopologyFile, AgesAndScoresComeBack) {
   EXPECT_EQ(memory.ever_active, model.contents().topology.ever_active);
   EXPECT_EQ(memory.ages.generation, model.contents().topology.ages.generation);
   EXPECT_EQ(memory.scores, model.contents().topology.scores);
+}
+
+TEST(TopologyFile, RefusesBirthsAfterItsLastUpdate) {
+  SparseModel model;
+  CheckpointContents contents = model.contents();
+  contents.manifest.updates = 199;
+  EXPECT_NE(refusal(model, contents).find("at most its 199 updates"), std::string::npos);
+}
+
+TEST(TopologyFile, RefusesBirthsThatDoNotAscend) {
+  SparseModel model;
+  CheckpointContents contents = model.contents();
+  contents.topology.ages.births = {0, 200, 100};
+  EXPECT_NE(refusal(model, contents).find("to ascend from 0"), std::string::npos);
+}
+
+TEST(TopologyFile, RefusesGenerationsWithoutABirth) {
+  SparseModel model;
+  CheckpointContents contents = model.contents();
+  contents.topology.ages.births = {0, 100};
+  EXPECT_NE(refusal(model, contents).find("from 0 to 1, got 2"), std::string::npos);
+}
+
+TEST(TopologyFile, ABlockThatIsNotThePatternsNamesTheWeight) {
+  SparseModel model;
+  const fs::path checkpoint = saved(model, "topology-block");
+  Manifest manifest = read_manifest(checkpoint);
+  manifest.sparsity["model.layers.0.mlp.up_proj.weight"]["block"] = {4, 4};
+  const std::string error = error_of([&] { read_patterns(checkpoint, manifest, model.parameters()); });
+  EXPECT_NE(error.find("topology-block"), std::string::npos) << error;
+  EXPECT_NE(error.find("pattern of model.layers.0.mlp.up_proj.weight is damaged"), std::string::npos)
+      << error;
 }
 
 TEST(TopologyFile, OnlyWeightsThatExistAreStored) {
