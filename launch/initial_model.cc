@@ -102,7 +102,10 @@ std::vector<SparseRun> known_runs(const KnownPatterns& known, const Parameters& 
 }
 
 bool begins_full(const Method& method) {
-  return method.initial(0).blocks() == method.setup().weights[0].blocks();
+  const std::vector<SparseWeight>& weights = method.setup().weights;
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (method.initial(i).blocks() < weights[i].blocks()) return false;
+  return true;
 }
 
 // Of a dense model; none where the method begins with all weights, or with weights of its own choice.

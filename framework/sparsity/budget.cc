@@ -7,6 +7,7 @@
 
 #include "framework/core/error.h"
 #include "framework/sparsity/butterfly.h"
+#include "framework/sparsity/top_k.h"
 
 namespace fern {
 
@@ -24,6 +25,9 @@ std::optional<size_t> entry_of(const SparsityConfig& config, const SparseWeight&
 void check_weights(const SparsityConfig& config, std::span<const SparseWeight> weights) {
   for (const SparseWeight& weight : weights) {
     check_blocks(weight.rows, weight.columns, weight.block);
+    if (static_cast<uint64_t>(weight.blocks()) >= kMostPositions)
+      fail_usage("{}: expected fewer than {} blocks, got {}; take larger blocks (sparsity.block)",
+                 weight.name, kMostPositions, weight.blocks());
     if (config.pattern == PatternKind::kNm && weight.columns % config.m != 0)
       fail_usage("sparsity.m = {}: expected a divisor of the {} columns of {}", config.m, weight.columns,
                  weight.name);

@@ -88,7 +88,7 @@ void add_gradient(float* dvalues_N, const T* dy_TO, const T* x_TI, const CsrRuns
 }  // namespace
 
 bool CsrProduct::handles(const Pattern& pattern) {
-  return pattern.block() == BlockShape{} && pattern.nonzeros() <= std::numeric_limits<uint32_t>::max();
+  return pattern.block() == BlockShape{} && pattern.nonzeros() <= std::numeric_limits<int32_t>::max();
 }
 
 CsrProduct::CsrProduct(const Pattern& pattern) : pattern_(&pattern), forward_(pattern), backward_(pattern) {}

@@ -76,11 +76,26 @@ GrowthScores::GrowthScores(const SparseWeight& weight, Cells cells, int64_t per_
     : weight_(weight),
       cells_(cells),
       per_cell_(static_cast<size_t>(per_cell)),
-      whole_(cells.whole() ? per_cell : 0),
-      worth_(cells.whole() ? 0 : static_cast<size_t>(cells.count) * per_cell_) {
-  expect(static_cast<uint64_t>(weight.blocks()) < kMostPositions,
-         "[growth_scores] {}: expected fewer than {} blocks, got {}", weight.name, kMostPositions,
-         weight.blocks());
+      whole_(std::make_shared<TopK>(cells.whole() ? per_cell : 0)),
+      worth_(cells.whole() ? 0 : static_cast<size_t>(cells.count) * per_cell_) {}
+
+GrowthScores::GrowthScores(const SparseWeight& weight, std::shared_ptr<TopK> whole, uint64_t first)
+    : weight_(weight), cells_{1, weight.blocks()}, per_cell_(0), whole_(std::move(whole)), first_(first) {}
+
+std::vector<GrowthScores> GrowthScores::competing(std::span<const SparseWeight> weights, int64_t count) {
+  const auto whole = std::make_shared<TopK>(count);
+  std::vector<GrowthScores> all;
+  uint64_t first = 0;
+  for (const SparseWeight& weight : weights) {
+    all.push_back(GrowthScores(weight, whole, first));
+    first += static_cast<uint64_t>(weight.blocks());
+  }
+  if (first >= kMostPositions)
+    fail_usage(
+        "sparsity.global = true: expected fewer than {} blocks in all weights, got {}; take larger blocks "
+        "(sparsity.block) or leave sparsity.global out",
+        kMostPositions, first);
+  return all;
 }
 
 void GrowthScores::offer_to_cell(uint64_t worth) {
@@ -103,7 +118,7 @@ void GrowthScores::scan_row(const Pattern& existing, const float* scores, int64_
   auto* passed = thread_scratch<uint32_t>(columns + 1);
   const int64_t count = passing(passed, scores, columns, score_bits(threshold));
   const auto there = existing.row(block_row);
-  const auto first = static_cast<uint64_t>(block_row * columns);
+  const uint64_t first = first_ + static_cast<uint64_t>(block_row * columns);
   size_t at = 0;
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t column = passed[i];
@@ -115,11 +130,11 @@ void GrowthScores::scan_row(const Pattern& existing, const float* scores, int64_
 
 void GrowthScores::offer_whole(const Pattern& existing, const float* gradient, int64_t first, int64_t last) {
   std::mutex lock;
-  std::atomic<uint64_t> threshold = whole_.threshold();
+  std::atomic<uint64_t> threshold = whole_->threshold();
   const auto flush = [&](std::span<const uint64_t> worths) {
     const std::lock_guard guard(lock);
-    for (const uint64_t worth : worths) whole_.offer(worth);
-    threshold = whole_.threshold();
+    for (const uint64_t worth : worths) whole_->offer(worth);
+    threshold = whole_->threshold();
   };
 #pragma omp parallel
   {
@@ -190,19 +205,14 @@ void GrowthScores::offer_rows(const Pattern& existing, const float* gradient, in
     offer_cells(existing, gradient, first_row / step, last_row / step);
 }
 
-void GrowthScores::merge(const GrowthScores& other) {
-  whole_.merge(other.whole_);
-  for (const uint64_t worth : other.worth_)
-    if (worth != 0) offer_to_cell(worth);
-}
-
 void GrowthScores::clear() {
-  whole_.clear();
+  whole_->clear();
   std::fill(worth_.begin(), worth_.end(), 0);
 }
 
 std::vector<uint64_t> GrowthScores::state() const {
-  std::vector<uint64_t> state = whole_.best();
+  std::vector<uint64_t> state = whole_->best(first_, first_ + static_cast<uint64_t>(weight_.blocks()));
+  for (uint64_t& worth : state) worth += first_;  // to the weight's own position
   std::copy_if(worth_.begin(), worth_.end(), std::back_inserter(state),
                [](uint64_t worth) { return worth != 0; });
   return state;
@@ -217,12 +227,11 @@ std::vector<Candidate> GrowthScores::candidates() const {
 }
 
 void GrowthScores::restore(std::span<const uint64_t> state) {
-  clear();
   for (const uint64_t worth : state) {
     expect(worth != 0 && position_of(worth) < static_cast<uint64_t>(weight_.blocks()),
            "[growth_scores] {}: expected positions below {}, got {}", weight_.name, weight_.blocks(),
            position_of(worth));
-    cells_.whole() ? whole_.offer(worth) : offer_to_cell(worth);
+    cells_.whole() ? whole_->offer(worth - first_) : offer_to_cell(worth);
   }
   const size_t kept = this->state().size();
   expect(kept == state.size(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "framework/core/error.h"
 #include "framework/sparsity/methods/table.h"
@@ -26,13 +27,23 @@ std::vector<Change> Method::counts(int64_t, std::span<const WeightView> views) c
 
 Pattern Method::next(int64_t, size_t, const WeightView& view, Change) const { return view.pattern; }
 
-GrowthScores Method::growth_scores(size_t index) const {
-  const Cells cells = this->cells(index);
-  const int64_t blocks = budget_[index] / cells.count, free = cells.positions - blocks;
-  // An update drops the largest share at first; but among several cells or weights, any one may drop all.
-  const bool share = cells.whole() && !config().global;
-  const int64_t most = share ? std::llround(config().drop_fraction * static_cast<double>(blocks)) : blocks;
-  return {weight(index), cells, std::min(most, free)};
+// An update drops the largest share at first, and grows as many.
+std::vector<GrowthScores> Method::growth_scores() const {
+  const auto most_of = [&](int64_t blocks) {
+    return std::llround(config().drop_fraction * static_cast<double>(blocks));
+  };
+  if (config().global)
+    return GrowthScores::competing(setup_.weights,
+                                   most_of(std::accumulate(budget_.begin(), budget_.end(), int64_t{0})));
+  std::vector<GrowthScores> scores;
+  for (size_t i = 0; i < budget_.size(); ++i) {
+    const Cells cells = this->cells(i);
+    const int64_t blocks = budget_[i] / cells.count;
+    // Of several cells any one may drop all.
+    const int64_t most = cells.whole() ? most_of(blocks) : blocks;
+    scores.emplace_back(weight(i), cells, std::min<int64_t>(most, cells.positions - blocks));
+  }
+  return scores;
 }
 
 RowRange Method::scored_rows(int64_t step, size_t index) const {

@@ -18,7 +18,8 @@ struct MethodSetup {
   std::vector<SparseWeight> weights;  // numbered in this order from here on
   int64_t train_steps = 0;
   uint64_t seed = 0;
-  std::vector<int64_t> budget = {};  // blocks of each weight where patterns are given; empty: the config's
+  std::vector<int64_t> budget =
+      {};  // blocks of each weight, where it begins with given patterns; empty: the config's
 };
 
 // What a method sees of one weight at an update. The spans may be empty where nothing reads them.
@@ -61,15 +62,16 @@ class Method {
   // counts(). A pattern with a rule (fan-in, n_of_m) may change less than that, never its rule.
   virtual Pattern next(int64_t step, size_t weight, const WeightView& view, Change change) const;
 
-  // Empty scores of a weight, as large as an update may need.
-  GrowthScores growth_scores(size_t weight) const;
+  // Empty scores of each weight, as large as an update may need; with config.global they compete.
+  std::vector<GrowthScores> growth_scores() const;
   // Rows whose gradient is to be scored at `step`: in the scoring_steps up to an update each row comes once.
   RowRange scored_rows(int64_t step, size_t weight) const;
   // The rows of one of the scoring_steps parts.
   RowRange scored_part(int64_t part, size_t weight) const;
 
   const MethodSetup& setup() const { return setup_; }
-  // Blocks of each weight when the method has arrived.
+  // Blocks of each weight: the given ones, else those with which the method arrives. Pruning arrives at the
+  // config's, whatever it begins with.
   const std::vector<int64_t>& budget() const { return budget_; }
 
  protected:

@@ -19,8 +19,7 @@ namespace {
 // with two wide multiply-adds a cycle do twice the dense work a cycle, and hardly more of the sparse: there
 // reading the activations is the limit.
 double break_even(BlockShape block) {
-  const bool is_wide = simd_level() >= SimdLevel::kAvx512,
-             is_twice = is_wide && __builtin_cpu_is("intel") != 0;
+  const bool is_wide = simd_level() >= SimdLevel::kAvx512, is_twice = has_two_wide_fma();
   if (block.rows % 4 == 0 && block.columns % 4 == 0) return is_twice ? 0.65 : 0.8;
   if (block.elements() == 1) return is_twice || !is_wide ? 0.45 : 0.7;
   return 0.1;  // plain loops

@@ -12,8 +12,8 @@ namespace fern {
 
 // Whether the dense product is chosen for a pattern and activations of this type: from break-even densities
 // that were measured (tests/bench/sparse_bench.cc), by instruction set and block. It is a function of the
-// processor and the pattern alone, so that every rank and every layout computes the same. f32 only: other
-// types always take the sparse product.
+// processor and the pattern alone, so that every rank and every layout computes the same, where all nodes
+// have one kind of processor. f32 only: other types always take the sparse product.
 bool prefers_dense(const Pattern& pattern, DType dtype);
 bool prefers_dense(double density, BlockShape block, DType dtype);
 

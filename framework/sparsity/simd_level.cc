@@ -40,4 +40,12 @@ SimdLevel simd_level() {
   return level;
 }
 
+bool has_two_wide_fma() {
+#if defined(__x86_64__)
+  return simd_level() >= SimdLevel::kAvx512 && __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace fern

@@ -15,4 +15,8 @@ std::string_view simd_name(SimdLevel level);
 // that it names (for tests, and to compare). Errors (kBadUsage): FERN_SIMD names no level.
 SimdLevel simd_level();
 
+// Whether the processor does two multiply-adds of 64 bytes a cycle: those of Intel with AVX-512 do, AMD's do
+// one.
+bool has_two_wide_fma();
+
 }  // namespace fern

@@ -1,5 +1,6 @@
 #include "framework/sparsity/sparsity_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "framework/core/error.h"
@@ -75,14 +76,15 @@ void check_pattern(const SparsityConfig& config) {
         name_of(config.pattern));
 }
 
-// Steps between two updates must fit into the part of the run that has updates.
+// Steps between two updates must fit into the part of the run that has updates; after step `least_left` from
+// the end there is none.
 void check_interval(const SparsityConfig& config, int64_t train_steps, double begin, double end,
-                    std::string_view until) {
+                    std::string_view until, int64_t least_left = 0) {
   if (config.interval < 1) fail_usage("sparsity.interval = {}: expected 1 step or more", config.interval);
   const auto interval = static_cast<double>(config.interval), steps = static_cast<double>(train_steps);
-  const double last = std::floor(end * steps / interval) * interval;
+  const double longest = std::floor(std::min(end * steps, static_cast<double>(train_steps - least_left)));
+  const double last = std::floor(longest / interval) * interval;
   if (last >= interval && last >= begin * steps) return;
-  const double longest = std::floor(end * steps);
   const bool fits = longest >= 1 && longest >= begin * steps;
   fail_usage(
       "sparsity.interval = {}: expected an update within steps {} to {} (train.steps = {}, sparsity.{} = "
@@ -99,7 +101,7 @@ void check_drop_and_grow(const SparsityConfig& config, int64_t train_steps) {
         "most runs, and sparsity.method = \"static\" drops none",
         config.drop_fraction);
   check_share("stop", config.stop, 0);
-  check_interval(config, train_steps, 0, config.stop, "stop");
+  check_interval(config, train_steps, 0, config.stop, "stop", /*least_left=*/1);
   if (scores_gradients(config) && (config.scoring_steps < 1 || config.scoring_steps > config.interval))
     fail_usage("sparsity.scoring_steps = {}: expected 1 to {}, the steps between updates (sparsity.interval)",
                config.scoring_steps, config.interval);

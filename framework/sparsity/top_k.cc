@@ -14,9 +14,9 @@ constexpr size_t kLeastCapacity = 64;
 
 }  // namespace
 
-TopK::TopK(int64_t k) : k_(static_cast<size_t>(k)) {
+TopK::TopK(int64_t k) : k_(static_cast<size_t>(k)), limit_(std::max(2 * k_, kLeastCapacity)) {
   expect(k >= 0, "[top_k] expected to keep 0 or more, got {}", k);
-  kept_.reserve(std::max(2 * k_, kLeastCapacity));
+  kept_.reserve(limit_);
   clear();
 }
 
@@ -32,14 +32,12 @@ void TopK::shrink() {
   threshold_ = kept_.back();
 }
 
-void TopK::merge(const TopK& other) {
-  for (const uint64_t worth : other.kept_) offer(worth);
-}
-
-std::vector<uint64_t> TopK::best() const {
-  std::vector<uint64_t> sorted = kept_;
+std::vector<uint64_t> TopK::best(uint64_t first, uint64_t last) {
+  if (kept_.size() > k_) shrink();
+  std::vector<uint64_t> sorted;
+  std::copy_if(kept_.begin(), kept_.end(), std::back_inserter(sorted),
+               [&](uint64_t worth) { return first <= position_of(worth) && position_of(worth) < last; });
   std::sort(sorted.begin(), sorted.end(), std::greater<>());
-  if (sorted.size() > k_) sorted.resize(k_);
   return sorted;
 }
 

@@ -41,20 +41,19 @@ class TopK {
   void offer(uint64_t worth) {
     if (worth <= threshold_) return;
     kept_.push_back(worth);
-    if (kept_.size() == kept_.capacity()) shrink();
+    if (kept_.size() == limit_) shrink();
   }
   // A worth at or below it is not among the best. Never falls until clear().
   uint64_t threshold() const { return threshold_; }
-  void merge(const TopK& other);
   void clear();
-  size_t bytes() const { return kept_.capacity() * sizeof(uint64_t); }
-  // At most k, best first.
-  std::vector<uint64_t> best() const;
+  size_t bytes() const { return limit_ * sizeof(uint64_t); }
+  // Those of the k best whose positions are in [first, last), best first.
+  std::vector<uint64_t> best(uint64_t first = 0, uint64_t last = kMostPositions);
 
  private:
   void shrink();
 
-  size_t k_;
+  size_t k_, limit_;
   uint64_t threshold_;
   std::vector<uint64_t> kept_;
 };

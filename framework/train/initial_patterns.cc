@@ -70,6 +70,12 @@ std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& metho
   return sparse;
 }
 
+void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& parameters) {
+  std::erase_if(sparse, [&](const SparseRun& run) {
+    return run.pattern.density() == 1 && parameters.pattern_of(run.run) == nullptr;
+  });
+}
+
 void set_initial_patterns(Parameters& parameters, const Method& method) {
   std::vector<Pattern> patterns;
   for (size_t i = 0; i < method.setup().weights.size(); ++i) patterns.push_back(method.initial(i));
@@ -83,7 +89,7 @@ void set_first_patterns(Parameters& parameters, const Method& method, std::vecto
     if (may_be_hardly_sparse_later(method, weight, run, pattern)) later.push_back(run);
     weight += static_cast<size_t>(run.count);
   }
-  std::erase_if(sparse, [](const SparseRun& run) { return run.pattern.density() == 1; });
+  leave_full_dense(sparse, parameters);
   parameters.set_patterns(std::move(sparse));
   parameters.set_hardly_sparse_later(std::move(later));
 }

@@ -18,8 +18,11 @@ std::unique_ptr<Method> make_method(const SparsityConfig& config, const Paramete
 // Patterns of the method's weights, in their order, as patterns of runs.
 std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
                                std::vector<Pattern> patterns);
+// Takes out the runs that have all their weights and no pattern among `parameters`: they stay dense, and so
+// do their products.
+void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& parameters);
 // Gives the parameters the method's initial patterns, and notes which runs may be hardly sparse later on.
-// Where all weights exist at first they stay dense, and so do their products. REQUIRES: before allocate().
+// REQUIRES: before allocate().
 void set_initial_patterns(Parameters& parameters, const Method& method);
 // The same with patterns of another origin, run by run in the order of runs_of().
 void set_first_patterns(Parameters& parameters, const Method& method, std::vector<SparseRun> sparse);

@@ -5,6 +5,7 @@
 #include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/sparsity/expand.h"
+#include "framework/train/initial_patterns.h"
 
 namespace fern {
 
@@ -35,7 +36,7 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
     ever_.emplace_back(pattern.rows(), pattern.columns(), pattern.block()).add(pattern);
   }
   if (!method_->scored()) return;
-  empty_scores();
+  scores_ = method_->growth_scores();
   int64_t most = 0;
   for (int64_t part = 0; part < setup.config.scoring_steps; ++part) {
     int64_t elements = 0;
@@ -87,14 +88,16 @@ Pattern Topology::pattern_of(size_t weight) const {
   return Pattern::full(shape.rows, shape.columns, shape.block);
 }
 
-// In the pattern's order, also of a matrix that is still dense and so lies row by row.
-std::vector<float> Topology::values_of(size_t weight, const Pattern& pattern) const {
-  const std::span<const float> values = parameters_.value(places_[weight].parameter).values<float>();
-  if (parameters_.list()[static_cast<size_t>(places_[weight].parameter)].sparse)
-    return {values.begin(), values.end()};
-  std::vector<float> ordered(values.size());
-  gather(ordered, values, pattern);
-  return ordered;
+// In the pattern's order, also of a matrix that is still dense and so lies row by row; `room` is for those
+// that lie in another.
+std::span<const float> Topology::values_of(size_t weight, const Pattern& pattern,
+                                           std::vector<float>& room) const {
+  const Tensor values = parameters_.value(places_[weight].parameter);
+  const bool is_sparse = parameters_.list()[static_cast<size_t>(places_[weight].parameter)].sparse;
+  if (is_sparse || pattern.block() == BlockShape{}) return values.values<float>();
+  room.resize(static_cast<size_t>(values.elements()));
+  gather(room, values.values<float>(), pattern);
+  return room;
 }
 
 std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
@@ -102,15 +105,15 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
   if (!method_->updates_after(step)) return std::nullopt;
   const size_t weights = places_.size();
   std::vector<Pattern> patterns;
-  std::vector<std::vector<float>> values;
+  std::vector<std::vector<float>> rooms(weights);
   std::vector<std::vector<Candidate>> candidates(weights);
   for (size_t i = 0; i < weights; ++i) {
     patterns.push_back(pattern_of(i));
-    values.push_back(values_of(i, patterns.back()));
     if (!scores_.empty()) candidates[i] = scores_[i].candidates();
   }
   std::vector<WeightView> views;
-  for (size_t i = 0; i < weights; ++i) views.push_back({patterns[i], values[i], candidates[i]});
+  for (size_t i = 0; i < weights; ++i)
+    views.push_back({patterns[i], values_of(i, patterns[i], rooms[i]), candidates[i]});
   const std::vector<Change> changes = method_->counts(step, views);
   std::vector<Pattern> next;
   bool grows = false;
@@ -120,18 +123,14 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
     grown_[i] = std::ranges::count(value_origins(next[i], patterns[i]), -1);
     if (!ever_.empty()) ever_[i].add(next[i]);
   }
+  std::vector<SparseRun> sparse = runs_of(parameters_, *method_, std::move(next));
+  leave_full_dense(sparse, parameters_);
   TopologyUpdate update;
-  update.counts = change_topology(parameters_, optimizer, gradients,
-                                  runs_of(parameters_, *method_, std::move(next)), updates, grows);
+  update.counts = change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows);
   update.nonzeros = parameters_.elements();
   update.hash = topology_hash(parameters_);
-  if (!scores_.empty()) empty_scores();
+  for (GrowthScores& scores : scores_) scores.clear();
   return update;
-}
-
-void Topology::empty_scores() {
-  scores_.clear();
-  for (size_t i = 0; i < places_.size(); ++i) scores_.push_back(method_->growth_scores(i));
 }
 
 std::vector<TopologyMemory::Scores> Topology::scores() const {

@@ -77,8 +77,7 @@ class Topology {
   };
   std::vector<Part> parts_of(int64_t step) const;
   Pattern pattern_of(size_t weight) const;
-  std::vector<float> values_of(size_t weight, const Pattern& pattern) const;
-  void empty_scores();
+  std::span<const float> values_of(size_t weight, const Pattern& pattern, std::vector<float>& room) const;
 
   std::unique_ptr<Method> method_;
   Parameters& parameters_;

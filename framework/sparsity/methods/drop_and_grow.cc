@@ -2,31 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+
+#include "framework/sparsity/methods/global_choice.h"
 
 namespace fern {
-
-namespace {
-
-int64_t sum(std::span<const int64_t> counts) {
-  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
-}
-
-// How many of its blocks each weight drops when the `count` smallest of all go; the largest of each stays.
-std::vector<int64_t> global_drops(std::span<const WeightView> views, int64_t count) {
-  std::vector<std::vector<uint64_t>> worths;
-  int64_t all = 0;
-  for (const WeightView& view : views) {
-    worths.push_back(block_worths(view.pattern, view.values));
-    if (!worths.back().empty()) *std::max_element(worths.back().begin(), worths.back().end()) = UINT64_MAX;
-    all += view.pattern.blocks();
-  }
-  std::vector<int64_t> drops = counts_among_largest(worths, all - count);
-  for (size_t i = 0; i < views.size(); ++i) drops[i] = views[i].pattern.blocks() - drops[i];
-  return drops;
-}
-
-}  // namespace
 
 std::vector<Change> DropAndGrow::counts(int64_t step, std::span<const WeightView> views) const {
   std::vector<int64_t> most;
@@ -49,9 +28,11 @@ std::vector<Change> DropAndGrow::global_counts(int64_t step, std::span<const Wei
   }
   const int64_t share = std::llround(drop_share(step) * static_cast<double>(blocks));
   const int64_t count = std::min({share, spare, sum(most)});
-  const std::vector<int64_t> drops = global_drops(views, count), grows = spread(views, most, count);
+  const std::vector<int64_t> stay = globally_largest(views, blocks - count),
+                             grows = spread(views, most, count);
   std::vector<Change> changes;
-  for (size_t i = 0; i < views.size(); ++i) changes.push_back({drops[i], grows[i]});
+  for (size_t i = 0; i < views.size(); ++i)
+    changes.push_back({views[i].pattern.blocks() - stay[i], grows[i]});
   return changes;
 }
 

@@ -1,17 +1,13 @@
 #include "framework/sparsity/methods/pruning.h"
 
 #include <algorithm>
-#include <numeric>
 
+#include "framework/sparsity/methods/global_choice.h"
 #include "framework/sparsity/pattern_making.h"
 
 namespace fern {
 
 namespace {
-
-int64_t sum(std::span<const int64_t> counts) {
-  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
-}
 
 // Rounding may give a weight a block more than it has while the others have fewer: none can come back, so
 // what it lacks stays with the first that still have it.
@@ -30,20 +26,13 @@ std::vector<int64_t> reachable(std::vector<int64_t> target, std::span<const Weig
   return target;
 }
 
-// The `count` largest blocks of all weights, and the largest of each.
-std::vector<int64_t> globally_largest(std::span<const WeightView> views, int64_t count) {
-  std::vector<std::vector<uint64_t>> worths;
-  for (const WeightView& view : views) {
-    worths.push_back(block_worths(view.pattern, view.values));
-    if (!worths.back().empty()) *std::max_element(worths.back().begin(), worths.back().end()) = UINT64_MAX;
-  }
-  return counts_among_largest(worths, count);
-}
-
 }  // namespace
 
+MagnitudePruning::MagnitudePruning(MethodSetup setup)
+    : Method(std::move(setup)), first_budget_(block_budget(config(), this->setup().weights, 0)) {}
+
 Pattern MagnitudePruning::initial(size_t index) const {
-  const int64_t blocks = block_budget(config(), setup().weights, 0)[index];
+  const int64_t blocks = first_budget_[index];
   if (blocks == weight(index).blocks())
     return Pattern::full(weight(index).rows, weight(index).columns, weight(index).block);
   return initial_pattern(config(), weight(index), blocks, setup().seed);

@@ -9,7 +9,7 @@ namespace fern {
 
 class MagnitudePruning : public Method {
  public:
-  using Method::Method;
+  explicit MagnitudePruning(MethodSetup setup);
 
   Pattern initial(size_t weight) const override;
   std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const override;
@@ -18,6 +18,9 @@ class MagnitudePruning : public Method {
  protected:
   // Share of the way from the initial sparsity to the final one, once the update after `step` is done.
   virtual double progress(int64_t step) const = 0;
+
+ private:
+  std::vector<int64_t> first_budget_;  // blocks of each weight before any pruning
 };
 
 }  // namespace fern

@@ -132,6 +132,14 @@ TEST(BlockBudget, RefusesBlocksLargerThanTheMatrix) {
       "2, 4, 8 do");
 }
 
+TEST(BlockBudget, RefusesMoreBlocksThanPositionsCanNumber) {
+  expect_usage(
+      [&] {
+        block_budget(config_of(0.9), std::vector<SparseWeight>{{"w", 65536, 65536}});
+      },
+      "w: expected fewer than 4294967295 blocks, got 4294967296");
+}
+
 TEST(BlockBudget, RefusesGroupsThatDoNotDivideARow) {
   SparsityConfig config = config_of(0);
   config.pattern = PatternKind::kNm;

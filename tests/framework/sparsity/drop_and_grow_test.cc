@@ -195,20 +195,20 @@ TEST(Set, EveryMissingBlockIsAsLikely) {
 
 // The same updates as of one matrix with all rows.
 TEST(Rigl, GlobalBudgetsSortAllWeightsTogether) {
-  for (const uint64_t different : {2, 100000}) {
+  for (const auto& [different, steep] : {std::pair<uint64_t, size_t>{2, 9}, {100000, 9}, {100000, 2}}) {
     MethodSetup parts = setup_of(SparsityMethod::kRigl, PatternKind::kUnstructured), whole = parts;
     parts.weights = {{"a", 20, 30}, {"b", 30, 30}, {"c", 10, 30}};
     parts.config.global = true;
     whole.weights = {{"all", 60, 30}};
     TopologyRun run(parts, different), reference(whole, different);
+    run.steep = steep;
     reference.patterns = {Pattern::stacked(run.patterns)};
     reference.values[0].clear();
     for (const auto& values : run.values)
       reference.values[0].insert(reference.values[0].end(), values.begin(), values.end());
-    std::vector<std::vector<Candidate>> grow;
+    const std::vector<std::vector<Candidate>> grow = run.candidates(10);
     std::vector<float> gradient;
     for (size_t i = 0; i < 3; ++i) {
-      grow.push_back(run.candidates(10, i));
       const auto part = run.gradient(10, i);
       gradient.insert(gradient.end(), part.begin(), part.end());
     }
@@ -217,7 +217,7 @@ TEST(Rigl, GlobalBudgetsSortAllWeightsTogether) {
     const auto changes = run.method->counts(10, views);
     std::vector<Pattern> after;
     for (size_t i = 0; i < 3; ++i) after.push_back(run.method->next(10, i, views[i], changes[i]));
-    GrowthScores scores = reference.method->growth_scores(0);
+    GrowthScores scores = std::move(reference.method->growth_scores()[0]);
     scores.offer_rows(reference.patterns[0], gradient.data(), 0, 60);
     const auto candidates = scores.candidates();
     const std::vector<WeightView> view = {{reference.patterns[0], reference.values[0], candidates}};
@@ -268,6 +268,10 @@ TEST(Method, StaticPatternsStay) {
     for (int64_t step = 1; step <= 300; ++step) EXPECT_FALSE(run.method->updates_after(step));
     for (size_t i = 0; i < run.patterns.size(); ++i)
       EXPECT_EQ(run.patterns[i].blocks(), run.method->budget()[i]);
+    const std::vector<Pattern> before = run.patterns;
+    run.update(10);
+    EXPECT_EQ(run.changes, std::vector<Change>(before.size()));
+    EXPECT_EQ(run.patterns, before);
   }
 }
 

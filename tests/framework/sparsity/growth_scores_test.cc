@@ -124,17 +124,77 @@ TEST(GrowthScores, WhatIsNotANumberComesLast) {
   }
 }
 
-TEST(GrowthScores, MergeIsOfferingBoth) {
-  for (const Case& c : cases()) {
-    const Pattern existing = random_pattern(c.weight.rows, c.weight.columns, c.weight.block, 0.3, 5);
-    const auto gradient = gradient_of(c.weight.rows, c.weight.columns, 6);
-    GrowthScores top(c.weight, c.cells, c.per_cell), bottom(c.weight, c.cells, c.per_cell);
-    const int64_t middle = 6 * c.weight.block.rows;
-    top.offer_rows(existing, gradient.data(), 0, middle);
-    bottom.offer_rows(existing, gradient.data() + middle * c.weight.columns, middle, c.weight.rows);
-    bottom.merge(top);
-    EXPECT_EQ(bottom.state(), scored(c, existing, gradient, 100).state());
+struct Competition {
+  std::vector<SparseWeight> weights = {{"a", 13, 37}, {"b", 300, 700}, {"c", 40, 20}};
+  std::vector<Pattern> existing;
+  std::vector<std::vector<float>> gradients;
+
+  // Gradients of the middle weight are `factor` times as large.
+  explicit Competition(float factor) {
+    for (size_t i = 0; i < weights.size(); ++i) {
+      existing.push_back(random_pattern(weights[i].rows, weights[i].columns, {}, 0.3, 5 + i));
+      gradients.push_back(gradient_of(weights[i].rows, weights[i].columns, 6 + i));
+    }
+    for (float& value : gradients[1]) value *= factor;
   }
+  void offer(std::vector<GrowthScores>& scores, int64_t first_tenth, int64_t last_tenth) const {
+    for (size_t i = 0; i < scores.size(); ++i) {
+      const int64_t first = weights[i].rows * first_tenth / 10, last = weights[i].rows * last_tenth / 10;
+      scores[i].offer_rows(existing[i], gradients[i].data() + first * weights[i].columns, first, last);
+    }
+  }
+  // The best of each among the `count` best of all.
+  std::vector<std::vector<Candidate>> sorted(int64_t count) const {
+    std::vector<std::pair<size_t, Candidate>> all;
+    for (size_t i = 0; i < weights.size(); ++i)
+      for (const Candidate& candidate :
+           sorted_best(weights[i], {1, weights[i].blocks()}, weights[i].blocks(), existing[i], gradients[i]))
+        all.push_back({i, candidate});
+    std::ranges::stable_sort(all, std::greater<>(), [](const auto& entry) { return entry.second.score; });
+    std::vector<std::vector<Candidate>> best(weights.size());
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) best[all[i].first].push_back(all[i].second);
+    return best;
+  }
+};
+
+TEST(GrowthScores, WeightsThatCompeteKeepTheBestOfAll) {
+  for (const float factor : {1.0F, 1000.0F})
+    for (const int64_t count : {0, 100, 5000, 100000}) {
+      const Competition competition(factor);
+      std::vector<GrowthScores> scores = GrowthScores::competing(competition.weights, count);
+      competition.offer(scores, 0, 4);
+      competition.offer(scores, 4, 10);
+      const auto sorted = competition.sorted(count);
+      for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].candidates(), sorted[i]) << factor << i;
+    }
+}
+
+TEST(GrowthScores, WeightsThatCompeteRestoreInTheMiddle) {
+  const Competition competition(2);
+  std::vector<GrowthScores> first = GrowthScores::competing(competition.weights, 5000),
+                            second = GrowthScores::competing(competition.weights, 5000);
+  competition.offer(first, 0, 5);
+  for (size_t i = 0; i < first.size(); ++i) second[i].restore(first[i].state());
+  competition.offer(second, 5, 10);
+  const auto sorted = competition.sorted(5000);
+  for (size_t i = 0; i < second.size(); ++i) EXPECT_EQ(second[i].candidates(), sorted[i]) << i;
+}
+
+TEST(GrowthScores, MemoryThatIsSharedIsCountedOnce) {
+  const Competition competition(1);
+  const std::vector<GrowthScores> scores = GrowthScores::competing(competition.weights, 5000);
+  size_t bytes = 0;
+  for (const GrowthScores& part : scores) bytes += part.bytes();
+  EXPECT_EQ(bytes, 2 * 5000 * sizeof(uint64_t));
+}
+
+TEST(TopK, ACopyKeepsTheBest) {
+  const TopK original(100);
+  TopK copy = original;
+  for (uint64_t i = 1; i <= 5000; ++i) copy.offer(i);
+  ASSERT_EQ(copy.best().size(), 100u);
+  EXPECT_EQ(copy.best().front(), 5000u);
+  EXPECT_EQ(copy.best().back(), 4901u);
 }
 
 TEST(GrowthScores, RestoresInTheMiddle) {

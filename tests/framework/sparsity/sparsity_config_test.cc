@@ -38,6 +38,15 @@ TEST(SparsityConfig, RefusesSparsityOutsideItsRange) {
   expect_refused([](SparsityConfig& c) { c.sparsity = 1; }, "sparsity.sparsity = 1: ");
 }
 
+TEST(SparsityConfig, RefusesAnOnlyUpdateAfterTheLastStep) {
+  expect_refused(
+      [](SparsityConfig& c) {
+        c.interval = 1000;
+        c.stop = 1;
+      },
+      "got none; an interval of 999 does");
+}
+
 TEST(SparsityConfig, RefusesMoreThanMOfM) {
   expect_refused(
       [](SparsityConfig& c) {

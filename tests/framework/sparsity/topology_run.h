@@ -34,20 +34,25 @@ struct TopologyRun {
 
   const std::vector<SparseWeight>& weights() const { return method->setup().weights; }
   std::vector<float> gradient(int64_t step, size_t i) const {
-    return random_numbers(weights()[i].rows * weights()[i].columns, 1000 * static_cast<uint64_t>(step) + i,
-                          different);
+    std::vector<float> gradient = random_numbers(weights()[i].rows * weights()[i].columns,
+                                                 1000 * static_cast<uint64_t>(step) + i, different);
+    for (float& value : gradient) value *= i == steep ? 1000 : 1;
+    return gradient;
   }
-  std::vector<Candidate> candidates(int64_t step, size_t i) const {
-    if (!method->scored()) return {};
-    GrowthScores scores = method->growth_scores(i);
-    scores.offer_rows(patterns[i], gradient(step, i).data(), 0, weights()[i].rows);
-    return scores.candidates();
+  // Of each weight, before the update after `step`.
+  std::vector<std::vector<Candidate>> candidates(int64_t step) const {
+    std::vector<std::vector<Candidate>> all(weights().size());
+    if (!method->scored()) return all;
+    std::vector<GrowthScores> scores = method->growth_scores();
+    for (size_t i = 0; i < all.size(); ++i)
+      scores[i].offer_rows(patterns[i], gradient(step, i).data(), 0, weights()[i].rows);
+    for (size_t i = 0; i < all.size(); ++i) all[i] = scores[i].candidates();
+    return all;
   }
 
   // The update after `step`; weights that are new get random values of their own.
   void update(int64_t step) {
-    std::vector<std::vector<Candidate>> grow;
-    for (size_t i = 0; i < weights().size(); ++i) grow.push_back(candidates(step, i));
+    const std::vector<std::vector<Candidate>> grow = candidates(step);
     std::vector<WeightView> views;
     for (size_t i = 0; i < weights().size(); ++i) views.push_back({patterns[i], values[i], grow[i]});
     changes = method->counts(step, views);
@@ -81,6 +86,7 @@ struct TopologyRun {
 
   std::unique_ptr<Method> method;
   uint64_t different;
+  size_t steep = SIZE_MAX;  // the weight whose gradients are a thousand times as large
   std::vector<Pattern> patterns;
   std::vector<std::vector<float>> values;
   std::vector<Change> changes;

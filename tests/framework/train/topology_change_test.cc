@@ -15,12 +15,13 @@ using testing::random_pattern;
 const ModelConfig kConfig = {
     .vocabulary = 40, .layers = 2, .hidden = 32, .heads = 2, .kv_heads = 1, .ffn = 400, .context = 8};
 
-std::vector<SparseRun> patterns(const Parameters& parameters, double density, uint64_t seed) {
+std::vector<SparseRun> patterns(const Parameters& parameters, double density, uint64_t seed,
+                                BlockShape block = {}) {
   std::vector<SparseRun> sparse;
   for (const ParameterRun run : parameters.runs()) {
     const Shape shape = parameters.shape_of(run);
     if (shape[0] != kConfig.vocabulary)
-      sparse.push_back({run, random_pattern(shape[0], shape[1], {}, density, seed + sparse.size())});
+      sparse.push_back({run, random_pattern(shape[0], shape[1], block, density, seed + sparse.size())});
   }
   return sparse;
 }
@@ -62,9 +63,13 @@ std::vector<float> spread(const Parameters& parameters, std::span<const float> f
     if (parameter.sparse) {
       const Pattern pattern = parameters.pattern_of(static_cast<int>(i));
       int64_t value = parameter.offset;
-      for (int64_t r = 0; r < pattern.rows(); ++r)
+      const BlockShape block = pattern.block();
+      for (int64_t r = 0; r < pattern.block_rows(); ++r)
         for (const uint16_t c : pattern.row(r))
-          dense[static_cast<size_t>(r * pattern.columns() + c)] = flat[static_cast<size_t>(value++)];
+          for (int64_t e = 0; e < block.elements(); ++e)
+            dense[static_cast<size_t>((r * block.rows + e / block.columns) * pattern.columns() +
+                                      c * block.columns + e % block.columns)] =
+                flat[static_cast<size_t>(value++)];
     } else {
       std::copy_n(flat.begin() + parameter.offset, parameter.elements(), dense.begin());
     }
@@ -113,6 +118,20 @@ TEST(TopologyChange, KeptWeightsKeepValuesAndMomentsAndGrownOnesStartAtZero) {
 TEST(TopologyChange, ADenseModelCanBePruned) {
   const Transformer model(kConfig);
   expect_kept_weights_keep({}, patterns(model.parameters(), 0.3, 7));
+}
+
+TEST(TopologyChange, ADenseModelCanBePrunedToBlocks) {
+  const Transformer model(kConfig);
+  expect_kept_weights_keep({}, patterns(model.parameters(), 0.3, 7, {4, 4}));
+}
+
+TEST(TopologyChange, ARunWithoutAPatternStaysDenseBesidePrunedOnes) {
+  const Transformer model(kConfig);
+  std::vector<SparseRun> from = patterns(model.parameters(), 0.5, 1),
+                         to = patterns(model.parameters(), 0.3, 7);
+  from.erase(from.begin() + 1);
+  to.erase(to.begin() + 1);
+  expect_kept_weights_keep(std::move(from), std::move(to));
 }
 
 TEST(TopologyChange, GrownWeightsHaveAnAgeOfTheirOwn) {
