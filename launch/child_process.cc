@@ -1,7 +1,7 @@
 #include "launch/child_process.h"
 
 #include <fcntl.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,53 +17,53 @@ namespace fern {
 
 namespace {
 
-// How the child starts: output to a file, its own process group, and no signal blocked, though we may block
-// some.
-class Start {
- public:
-  explicit Start(const std::filesystem::path& output) {
-    posix_spawn_file_actions_init(&files_);
-    posix_spawn_file_actions_addopen(&files_, STDOUT_FILENO, output.c_str(), O_WRONLY | O_CREAT | O_APPEND,
-                                     0666);
-    posix_spawn_file_actions_adddup2(&files_, STDOUT_FILENO, STDERR_FILENO);
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  }
-  ~Start() {
-    posix_spawn_file_actions_destroy(&files_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  Start(const Start&) = delete;
-  Start& operator=(const Start&) = delete;
+constexpr int kSaveAndEnd = SIGUSR1;  // mpirun passes it on
 
-  pid_t spawn(const std::vector<std::string>& arguments) const {
-    std::vector<char*> words;
-    for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
-    words.push_back(nullptr);
-    pid_t child = 0;
-    errno = posix_spawnp(&child, words[0], &files_, &attributes_, words.data(), environ);
-    if (errno != 0) fail_errno("cannot start " + arguments[0]);
-    return child;
-  }
+// In the child: its own process group, no signal blocked though we may block some, and to save and end when
+// we die. Tells `report` the error when the program cannot be started. Calls what a fork of threads may call.
+[[noreturn]] void become(char* const* words, int output, pid_t parent, int report) {
+  ::setpgid(0, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, kSaveAndEnd);
+  if (::getppid() == parent && ::dup2(output, STDOUT_FILENO) >= 0 && ::dup2(output, STDERR_FILENO) >= 0)
+    ::execvp(words[0], words);
+  const int error = errno;
+  ::_exit(::write(report, &error, sizeof error) == sizeof error ? 127 : 126);
+}
 
- private:
-  posix_spawn_file_actions_t files_{};
-  posix_spawnattr_t attributes_{};
-};
+pid_t start(const std::vector<std::string>& arguments, const std::filesystem::path& output) {
+  std::vector<char*> words;
+  for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
+  words.push_back(nullptr);
+  const int file = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file < 0) fail_errno("cannot write " + output.string());
+  int report[2];
+  if (::pipe2(report, O_CLOEXEC) != 0) fail_errno("cannot start " + arguments[0]);
+  const pid_t parent = ::getpid(), child = ::fork();
+  if (child == 0) become(words.data(), file, parent, report[1]);
+  int error = child < 0 ? errno : 0;
+  ::close(report[1]);
+  ::close(file);
+  const bool failed = ::read(report[0], &error, sizeof error) > 0 || child < 0;
+  ::close(report[0]);
+  if (!failed) return child;
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  errno = error;
+  fail_errno("cannot start " + arguments[0]);
+}
 
 }  // namespace
 
 ChildOutcome run_child(const std::vector<std::string>& arguments, const std::filesystem::path& output,
                        const std::atomic<bool>& stop) {
-  const pid_t child = Start(output).spawn(arguments);
+  const pid_t child = start(arguments, output);
   int status = 0;
   rusage usage{};
   bool asked = false;
   while (::wait4(child, &status, WNOHANG, &usage) != child) {
-    if (stop.load() && !asked) asked = ::kill(child, SIGUSR1) == 0;
+    if (stop.load() && !asked) asked = ::kill(child, kSaveAndEnd) == 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return {.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),

@@ -15,8 +15,9 @@ struct ChildOutcome {
 };
 
 // arguments[0] is found in PATH or is a path. What it prints is added to the file `output`. When `stop` turns
-// true it is asked to save and end (SIGUSR1, which mpirun passes on), and waited for; signals of the terminal
-// do not reach it. Errors: it cannot be started.
+// true it is asked to save and end (SIGUSR1, which mpirun passes on), and waited for; it is asked too when
+// this process dies. Signals of the terminal do not reach it. REQUIRES: called on the thread that ends last.
+// Errors: it cannot be started.
 ChildOutcome run_child(const std::vector<std::string>& arguments, const std::filesystem::path& output,
                        const std::atomic<bool>& stop);
 

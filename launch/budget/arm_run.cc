@@ -7,8 +7,6 @@
 #include "framework/checkpoint/checkpoint.h"
 #include "framework/core/error.h"
 #include "framework/core/files.h"
-#include "framework/model/config_json.h"
-#include "framework/model/transformer.h"
 #include "launch/child_process.h"
 #include "launch/run_state.h"
 
@@ -28,19 +26,9 @@ Json read_json(const fs::path& file) {
   return json;
 }
 
-int64_t weights_of(const Manifest& manifest) {
-  const Transformer model(model_config_from_json(manifest.model));
-  int64_t weights = 0;
-  for (const Parameter& parameter : model.parameters().list())
-    weights += manifest.sparsity.contains(parameter.name)
-                   ? manifest.sparsity[parameter.name].at("nonzeros").get<int64_t>()
-                   : parameter.elements();
-  return weights;
-}
-
 // What the run's metrics, its last checkpoint and its evaluation say.
 ArmResult measured(const ArmRun& run, int64_t peak_bytes) {
-  ArmResult result{.arm = run.arm, .seed = run.seed, .peak_bytes = peak_bytes};
+  ArmResult result{.arm = run.arm, .seed = run.seed, .ranks = run.ranks, .peak_bytes = peak_bytes};
   std::ifstream lines(run.folder / "metrics.jsonl");
   for (std::string line; std::getline(lines, line);) {
     const Json step = Json::parse(line);
@@ -53,7 +41,7 @@ ArmResult measured(const ArmRun& run, int64_t peak_bytes) {
       newest_valid_checkpoint(run.folder / "checkpoints", [](const auto&, const auto&) {});
   expect(checkpoint.has_value() && result.steps > 0, "{}: expected a finished run, got none",
          run.folder.string());
-  result.weights = weights_of(read_manifest(*checkpoint));
+  result.weights = read_manifest(*checkpoint).nonzeros;
   const Json evaluation = read_json(run.folder / "evaluation.json");
   result.macro = evaluation.at("macro").get<double>();
   result.worst_tenth = evaluation.at("worst_tenth").get<double>();
@@ -64,6 +52,7 @@ ArmResult from_json(const Json& json, const fs::path& file) {
   try {
     return {.arm = json.at("arm"),
             .seed = json.at("seed"),
+            .ranks = json.at("ranks"),
             .weights = json.at("weights"),
             .steps = json.at("steps"),
             .flops = json.at("flops"),
@@ -75,6 +64,14 @@ ArmResult from_json(const Json& json, const fs::path& file) {
   } catch (const Json::exception& error) {
     fail("{}: not a result ({}); remove it and run again", file.string(), error.what());
   }
+}
+
+ArmResult kept_result(const ArmRun& run, const fs::path& file) {
+  ArmResult result = from_json(read_json(file), file);
+  if (result.ranks != run.ranks)
+    fail_usage("{}: it was trained on {} rank(s), and --ranks asks for {}; name another folder with --out",
+               run.folder.string(), result.ranks, run.ranks);
+  return result;
 }
 
 // Of `fern`, on the run's ranks.
@@ -97,6 +94,7 @@ int64_t run_fern(std::vector<std::string> arguments, const ArmRun& run, const st
 Json to_json(const ArmResult& result) {
   return {{"arm", result.arm},
           {"seed", result.seed},
+          {"ranks", result.ranks},
           {"weights", result.weights},
           {"steps", result.steps},
           {"flops", result.flops},
@@ -112,7 +110,7 @@ ArmResult complete(const ArmRun& run, const std::atomic<bool>& stop) {
   if (fs::exists(run.folder / "recipe.toml"))
     expect_continues(run.folder, read_recipe(run.recipe, run.overrides));
   const fs::path file = run.folder / "result.json";
-  if (fs::exists(file)) return from_json(read_json(file), file);
+  if (fs::exists(file)) return kept_result(run, file);
   std::vector<std::string> train = {"train", run.recipe.string(), "--out", run.folder.string()};
   for (const std::string& setting : run.overrides) train.insert(train.end(), {"--set", setting});
   const int64_t peak_bytes = run_fern(train, run, stop);

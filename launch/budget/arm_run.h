@@ -21,6 +21,7 @@ struct ArmRun {
 struct ArmResult {
   std::string arm;
   uint64_t seed = 1;
+  int ranks = 1;
   int64_t weights = 0;  // that exist at the end
   int64_t steps = 0;
   double flops = 0;                   // executed in training, on all ranks
@@ -33,7 +34,7 @@ struct ArmResult {
 
 // Trains, evaluates, and leaves the result in FOLDER/result.json; what is there already is not done again.
 // Errors (kFailed): a program failed, naming its log; (kStopped): `stop` came true, after it saved;
-// (kBadUsage): FOLDER holds a run under another recipe.
+// (kBadUsage): FOLDER holds a run under another recipe, or the result of other ranks.
 ArmResult complete(const ArmRun& run, const std::atomic<bool>& stop);
 
 nlohmann::ordered_json to_json(const ArmResult& result);

@@ -32,16 +32,19 @@ int64_t nearest_ffn(ModelConfig model, int64_t weights) {
   return kStep * (1 + (weights - least + kStep * of_one / 2) / (kStep * of_one));
 }
 
-// The largest block of a power of two, up to the recipe's, that divides every sparse matrix.
+// The largest block of a power of two, up to the recipe's, that divides every matrix that may be sparse.
 int64_t block_side(const Recipe& recipe, const ModelConfig& model) {
-  const int64_t sides = std::gcd(std::gcd(model.hidden, model.ffn), model.head_size() * model.kv_heads);
+  int64_t sides = std::gcd(std::gcd(model.hidden, model.ffn), model.head_size() * model.kv_heads);
+  if (recipe.sparsity.embedding || recipe.sparsity.head) sides = std::gcd(sides, model.vocabulary);
   int64_t side = 1;
   while (2 * side <= recipe.sparsity.block && sides % (2 * side) == 0) side *= 2;
   if (side == 1)
     fail_usage(
-        "block_rigl: expected blocks of 2 or more to divide hidden {}, ffn {} and {} columns of keys, got "
-        "none; change the model's sizes or leave the arm out",
-        model.hidden, model.ffn, model.head_size() * model.kv_heads);
+        "block_rigl: expected blocks of 2 or more to divide hidden {}, ffn {}, {} columns of keys and, where "
+        "the embedding or the head is sparse, the vocabulary {}, got none; change these sizes or leave the "
+        "arm "
+        "out",
+        model.hidden, model.ffn, model.head_size() * model.kv_heads, model.vocabulary);
   return side;
 }
 

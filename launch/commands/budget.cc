@@ -3,13 +3,13 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-#include <cmath>
 #include <map>
 #include <memory>
 
 #include "framework/core/files.h"
 #include "launch/budget/arms.h"
 #include "launch/budget/budget_table.h"
+#include "launch/budget/equal_time.h"
 #include "launch/commands.h"
 #include "launch/run_lock.h"
 #include "launch/stop_signals.h"
@@ -34,7 +34,7 @@ class BudgetCommand {
  public:
   explicit BudgetCommand(const Options& options)
       : options_(options), recipe_(read_recipe(options.recipe, options.overrides)), folder_(options.out) {
-    sparsity_ = options.sparsity > 0 ? options.sparsity : recipe_.sparsity.sparsity;
+    sparsity_ = options.sparsity > 0 ? options.sparsity : recipe_.sparsity.target_sparsity();
     if (!(sparsity_ > 0 && sparsity_ < 1))
       fail_usage("--sparsity: expected a share between 0 and 1, got {}", sparsity_);
     ModelConfig model = recipe_.model;
@@ -55,12 +55,12 @@ class BudgetCommand {
     const std::vector<ArmResult> equal_steps = complete_all("equal_steps", {}, signals.requested());
     add_table("Equal weights, equal steps (" + weights + ")", "equal_steps", equal_steps);
     if (options_.wall_clock) {
-      const std::vector<ArmResult> equal_time =
-          complete_all("equal_time", steps_in_equal_time(equal_steps), signals.requested());
+      const std::map<std::string, int64_t> steps =
+          equal_time_steps(folder_ / "equal_time" / "steps.json", summarize(equal_steps));
+      expect_accepted(steps);
+      const std::vector<ArmResult> equal_time = complete_all("equal_time", steps, signals.requested());
       add_table("Equal weights, equal training time (" + weights + ")", "equal_time", equal_time);
     }
-    write_text_durably(folder_ / "table.md", text_);
-    write_text_durably(folder_ / "table.json", json_.dump(2) + "\n");
     fmt::print("{}", text_);
     return ExitCode::kDone;
   }
@@ -70,6 +70,28 @@ class BudgetCommand {
     std::vector<std::string> overrides = options_.overrides;
     overrides.insert(overrides.end(), arm.overrides.begin(), arm.overrides.end());
     return overrides;
+  }
+
+  std::vector<std::string> overrides_of(const Arm& arm, int64_t steps) const {
+    std::vector<std::string> overrides = overrides_of(arm);
+    const Recipe recipe = read_recipe(options_.recipe, overrides);
+    for (const std::string& setting : stretched(recipe, steps)) overrides.push_back(setting);
+    return overrides;
+  }
+
+  // Before hours of equal time: a schedule may not fit into fewer steps.
+  void expect_accepted(const std::map<std::string, int64_t>& steps) const {
+    for (const Arm& arm : arms_) {
+      try {
+        read_recipe(options_.recipe, overrides_of(arm, steps.at(arm.name)));
+      } catch (const Error& error) {
+        fail_usage(
+            "--wall-clock: arm {} gets {} steps in the time of {} of arm {}, and cannot train so few: {}; "
+            "raise "
+            "train.steps or leave the arm out",
+            arm.name, steps.at(arm.name), recipe_.train.steps, arms_.front().name, error.what());
+      }
+    }
   }
 
   // Seed by seed, so that whatever else the machine does meets all arms alike.
@@ -83,36 +105,26 @@ class BudgetCommand {
                    .seed = seed,
                    .recipe = options_.recipe,
                    .folder = folder_ / part / fmt::format("{}-seed{}", arm.name, seed),
-                   .overrides = overrides_of(arm),
+                   .overrides = steps.empty() ? overrides_of(arm) : overrides_of(arm, steps.at(arm.name)),
                    .ranks = options_.ranks};
         run.overrides.push_back(fmt::format("train.seed={}", seed));
-        if (const auto own = steps.find(arm.name); own != steps.end())
-          run.overrides.push_back(fmt::format("train.steps={}", own->second));
         results.push_back(complete(run, stop));
-        if (steps.empty() && results.back().steps != recipe_.train.steps)
+        if (const int64_t asked = steps.empty() ? recipe_.train.steps : steps.at(arm.name);
+            results.back().steps != asked)
           fail_usage("{}: it has trained {} steps and the recipe asks for {}; name another folder with --out",
-                     run.folder.string(), results.back().steps, recipe_.train.steps);
+                     run.folder.string(), results.back().steps, asked);
         spdlog::info("{} {} seed {}: {} steps in {:.1f} s, macro {:.3f} bits per byte", part, arm.name, seed,
                      results.back().steps, results.back().train_s, results.back().macro);
       }
     return results;
   }
 
-  // As many steps as take the time that the first arm took.
-  std::map<std::string, int64_t> steps_in_equal_time(const std::vector<ArmResult>& results) const {
-    const std::vector<ArmSummary> arms = summarize(results);
-    std::map<std::string, int64_t> steps;
-    for (const ArmSummary& arm : arms) {
-      const double step_s = arm.train_s / static_cast<double>(arm.steps);
-      steps[arm.arm] = std::max<int64_t>(1, std::llround(arms.front().train_s / step_s));
-    }
-    return steps;
-  }
-
   void add_table(const std::string& title, const std::string& part, const std::vector<ArmResult>& results) {
     const std::vector<ArmSummary> arms = summarize(results);
     text_ += (text_.empty() ? "" : "\n") + table_text(title, arms);
     json_[part] = table_json(arms, results);
+    write_text_durably(folder_ / "table.md", text_);
+    write_text_durably(folder_ / "table.json", json_.dump(2) + "\n");
   }
 
   const Options& options_;
@@ -159,7 +171,8 @@ void declare_budget(CLI::App& program, Run& run) {
       ->check(CLI::Range(1, 1 << 20))
       ->option_text("N");
   command->add_flag("--wall-clock", options->wall_clock,
-                    "then also give each arm as many steps as take the first arm's time");
+                    "then also give each arm as many steps as take the first arm's time, its\n"
+                    "schedules stretched to them");
   command->footer(
       "dense_small is a dense model of as many weights as the sparse ones have, embedding included: as "
       "deep,\n"

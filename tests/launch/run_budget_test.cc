@@ -1,4 +1,5 @@
 // An equal-budget comparison as a user would run it.
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/whole_run.h"
@@ -58,6 +59,44 @@ TEST_F(BudgetRun, ResultsOfOtherStepsAreRefused) {
   const Outcome outcome = compare("steps", {"--seeds", "1", "--set", "train.steps=12"});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_TRUE(has(outcome.err, "8 steps and the recipe asks for 12")) << outcome.err;
+}
+
+TEST_F(BudgetRun, MoreSeedsTrainAsManyStepsInEqualTime) {
+  ASSERT_EQ(compare("more", {"--seeds", "1", "--wall-clock"}).exit_code, 0);
+  const fs::path file = folder_ / "more" / "equal_time" / "steps.json";
+  const std::string before = text_of(file);
+  const Outcome more = compare("more", {"--seeds", "2", "--wall-clock"});
+  ASSERT_EQ(more.exit_code, 0) << more.err;
+  EXPECT_EQ(text_of(file), before);
+  const nlohmann::json steps = nlohmann::json::parse(before).at("steps");
+  for (const nlohmann::json& run : table("more").at("equal_time").at("runs"))
+    EXPECT_EQ(run.at("steps"), steps.at(run.at("arm").get<std::string>()));
+}
+
+TEST_F(BudgetRun, AnArmThatGetsTooFewStepsIsRefusedAfterTheFirstTable) {
+  fs::create_directories(folder_ / "few" / "equal_time");
+  std::ofstream(folder_ / "few" / "equal_time" / "steps.json")
+      << R"({"first": "dense_small", "train_s": 1, "steps": {"dense_small": 8, "rigl": 1}})";
+  const Outcome outcome = compare("few", {"--seeds", "1", "--wall-clock"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "arm rigl gets 1 steps")) << outcome.err;
+  EXPECT_EQ(table("few").at("equal_steps").at("runs").size(), 2u);
+}
+
+TEST_F(BudgetRun, ResultsOfOtherRanksAreRefused) {
+  ASSERT_EQ(compare("ranks", {"--seeds", "1"}).exit_code, 0);
+  const Outcome outcome = compare("ranks", {"--seeds", "1", "--ranks", "2"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "trained on 1 rank(s)")) << outcome.err;
+}
+
+TEST_F(BudgetRun, TheSharesOfANOfMRecipeAreItsSparsity) {
+  const Outcome outcome =
+      run_fern({"budget", path("recipe.toml"), "--out", path("n_of_m"), "--arms", "static", "--seeds", "1",
+                "--set", "train.steps=2", "--set", "train.threads=1", "--set", "optimizer.warmup_steps=1",
+                "--set", "sparsity.pattern=n_of_m", "--set", "sparsity.n=1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "75 % sparse")) << outcome.out;
 }
 
 TEST_F(BudgetRun, AnotherRecipeInTheFolderIsRefused) {

@@ -25,7 +25,7 @@ class InitialModel : public Run {
   }
   // What `fern inspect` says of a run of one step at rate 0.
   static nlohmann::json beginning(const std::string& run, std::vector<std::string> settings) {
-    settings.insert(settings.end(),
+    settings.insert(settings.begin(),
                     {"train.steps=1", "optimizer.schedule=warmup_stable_decay", "optimizer.decay_steps=1",
                      "optimizer.warmup_steps=0", "optimizer.final_fraction=0"});
     const Outcome outcome = run_fern(train(run, set(settings)));
@@ -58,7 +58,8 @@ TEST_F(InitialModel, ASparseRunKeepsThePatternsOfASparseModel) {
     const auto began =
         beginning("keeps_" + method,
                   {"model.weights=" + path("source"), "sparsity.method=" + method, "sparsity.sparsity=0.5",
-                   "sparsity.interval=1", "sparsity.stop=1", "sparsity.scoring_steps=1"});
+                   "sparsity.interval=1", "sparsity.stop=1", "sparsity.scoring_steps=1", "train.steps=2",
+                   "sparsity.drop_fraction=1e-9", "optimizer.learning_rate=1e-12", "optimizer.epsilon=1"});
     EXPECT_EQ(began.at("topology_hash"), source.at("topology_hash")) << method;
     EXPECT_EQ(began.at("weights_hash"), source.at("weights_hash")) << method;
   }
@@ -71,6 +72,16 @@ TEST_F(InitialModel, ASparseRunPrunesADenseModelByMagnitude) {
       "prunes", {"model.weights=" + path("whole"), "sparsity.method=static", "sparsity.sparsity=0.75"});
   EXPECT_EQ(began.at("topology_hash"), pruned.at("topology_hash"));
   EXPECT_EQ(began.at("weights_hash"), pruned.at("weights_hash"));
+}
+
+TEST_F(InitialModel, AFullFirstMatrixDoesNotKeepTheOthersFromBeingPrunedByMagnitude) {
+  std::vector<std::string> hashes;
+  for (const std::string seed : {"5", "6"})
+    hashes.push_back(beginning("first_full_" + seed,
+                               {"model.weights=" + path("whole"), "sparsity.method=static",
+                                "sparsity.sparsity=0.75", "sparsity.layers={q_proj=0}", "train.seed=" + seed})
+                         .at("topology_hash"));
+  EXPECT_EQ(hashes[0], hashes[1]);
 }
 
 TEST_F(InitialModel, PatternsAloneComeWithWeightsOfTheSeed) {
@@ -136,6 +147,12 @@ TEST_F(InitialModel, PlanKnowsTheSizes) {
   ASSERT_EQ(sparse.exit_code, 0) << sparse.err;
   EXPECT_TRUE(has(sparse.out, "patterns")) << sparse.out;
   EXPECT_FALSE(has(dense.out, "patterns")) << dense.out;
+}
+
+TEST_F(InitialModel, PlanRefusesAModelThatIsNotThere) {
+  const Outcome outcome = run_fern(
+      {"plan", path("recipe.toml"), "--no-calibration", "--set", "model.weights=" + path("nowhere")});
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.out;
 }
 
 TEST_F(InitialModel, PrepareTakesItsTokenizer) {

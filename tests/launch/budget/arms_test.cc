@@ -49,6 +49,12 @@ TEST(Arms, BlocksDivideTheModel) {
   EXPECT_EQ(arms[0].overrides.back(), "sparsity.block=8");
 }
 
+TEST(Arms, BlocksDivideASparseVocabulary) {
+  Recipe recipe = small_recipe();
+  recipe.sparsity.head = true;
+  EXPECT_EQ(make_arms({"block_rigl"}, recipe, small_model(), 0.8)[0].overrides.back(), "sparsity.block=8");
+}
+
 TEST(Arms, AnArmNamedTwiceIsRefused) {
   EXPECT_THROW(make_arms({"static", "rigl", "static"}, small_recipe(), small_model(), 0.8), Error);
 }
