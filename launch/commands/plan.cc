@@ -10,6 +10,7 @@
 #include "framework/train/progress.h"
 #include "launch/commands.h"
 #include "launch/forecast.h"
+#include "launch/loaded_model.h"
 #include "launch/machine.h"
 #include "launch/process_memory.h"
 #include "launch/run_memory.h"
@@ -103,6 +104,7 @@ void print_speed(std::span<const Forecast> forecasts, const Layout& planned, int
 
 ExitCode plan(const Options& options, const Communicator& communicator) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
+  if (!recipe.weights.empty()) find_checkpoint(recipe.weights);
   const int ranks =
       options.ranks > 0 ? options.ranks : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data));
   const Mesh mesh = resolve(recipe.mesh, ranks, recipe.batch.reduction_shards);

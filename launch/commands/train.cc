@@ -108,10 +108,20 @@ class TrainCommand {
   }
 
   void say_which_weights_exist(const Parameters& parameters, const ModelConfig& model) {
-    if (recipe_.sparsity.method == SparsityMethod::kDense || communicator_.rank() != 0) return;
+    if (communicator_.rank() != 0) return;
+    if (recipe_.sparsity.method == SparsityMethod::kDense) {
+      if (recipe_.sparsity.sparsity > 0)
+        spdlog::warn(
+            "sparsity.method = \"dense\": sparsity.sparsity = {} is not used; name a method to leave weights "
+            "out",
+            recipe_.sparsity.sparsity);
+      return;
+    }
     spdlog::info("sparsity: {}, {}; {} of {} weights exist now", name_of(recipe_.sparsity.method),
                  name_of(recipe_.sparsity.pattern), count_text(static_cast<double>(parameters.elements())),
                  count_text(static_cast<double>(parameters.dense_elements())));
+    if (parameters.elements() == parameters.dense_elements() && recipe_.sparsity.target_sparsity() == 0)
+      spdlog::warn("sparsity.sparsity = 0 leaves every weight where it is");
     for (const std::string& line :
          product_report(parameters, model, recipe_.batch.micro_sequences * model.context))
       spdlog::info("{}", line);
