@@ -76,7 +76,8 @@ MicroBatch full_micro_batch(int64_t sequences, int64_t context, int64_t vocabula
     batch.document_start_T[i] = static_cast<int32_t>(t / context * context);
     batch.loss_weight_T[i] = 1.0f / static_cast<float>(sequences * context);
   }
-  batch.tokens = batch.loss_tokens = sequences * context;
+  batch.tokens = batch.loss_tokens = batch.batch_tokens = sequences * context;
+  batch.length_S.assign(static_cast<size_t>(sequences), static_cast<int32_t>(context));
   return batch;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "framework/checkpoint/expert_file.h"
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
@@ -45,6 +46,8 @@ std::unique_ptr<LoadedModel> load_model(const fs::path& run_or_checkpoint) {
     model.allocate_packed_weights(a);
   });
   load_checkpoint(checkpoint, manifest, model.parameters(), {}, {});
+  if (const ExpertMemory experts = read_experts(checkpoint, manifest); !experts.empty())
+    model.routing().restore(experts);
   Tokenizer tokenizer(checkpoint / kTokenizerFile);
   expect(tokenizer.sha256() == manifest.tokenizer_sha256,
          "{}: its tokenizer.model is not the one that its manifest names; restore the checkpoint from a copy",

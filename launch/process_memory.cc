@@ -26,6 +26,9 @@ ModelConfig cut(ModelConfig model) {
   model.kv_heads = 1;
   model.hidden = model.heads * head_size;
   model.ffn = std::min(model.ffn, kBlock);
+  model.experts.every = 1;
+  model.experts.ffn = std::min(model.experts.ffn, kBlock);
+  model.experts.shared = std::min<int64_t>(model.experts.shared, 1);
   model.vocabulary = std::min(model.vocabulary, kBlock);
   model.context = std::min(model.context, kBlock);
   return model;

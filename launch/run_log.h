@@ -3,7 +3,9 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/data/ledger.h"
@@ -23,7 +25,12 @@ class RunLog {
   double last_loss() const { return last_loss_; }
 
  private:
+  // Names languages whose routing has collapsed or recovered since the last time.
+  void say_who_collapsed(const StepMetrics& metrics);
+
   std::filesystem::path folder_;
+  std::vector<std::string> languages_;
+  std::set<std::pair<int64_t, size_t>> collapsed_;  // layers and languages
   const Ledger& ledger_;
   TrainConfig config_;
   MetricsLog metrics_;

@@ -28,7 +28,13 @@ double seconds_of(const std::function<void()>& work) {
 
 ModelConfig with_layers(ModelConfig model, int64_t layers) {
   model.layers = layers;
+  if (model.experts.every > layers) model.experts = {};
   return model;
+}
+
+// The first layer, and as many more as it takes to meet each kind of layer.
+int64_t deeper(const ModelConfig& model) {
+  return std::min(model.layers, 1 + (model.experts.count > 0 ? model.experts.every : 1));
 }
 
 Mesh mesh_of(const Recipe& recipe, const Layout& layout) {
@@ -77,8 +83,8 @@ class Rounds {
 class Instance {
  public:
   Instance(const ModelConfig& model, const Recipe& recipe, const Layout& layout)
-      : one_(with_layers(model, 1), recipe, mesh_of(recipe, layout)) {
-    if (model.layers > 1) two_.emplace(with_layers(model, 2), recipe, mesh_of(recipe, layout));
+      : one_(with_layers(model, 1), recipe, mesh_of(recipe, layout)), further_(deeper(model) - 1) {
+    if (further_ > 0) two_.emplace(with_layers(model, deeper(model)), recipe, mesh_of(recipe, layout));
   }
 
   void round(const MicroBatch& batch) {
@@ -93,10 +99,12 @@ class Instance {
       element_s.push_back(seconds_of([&] { largest.update(); }) / static_cast<double>(largest.elements()));
       byte_s.push_back(copied_byte_seconds());
     }
-    return {.first_layer_s = settled(first_s_),
-            .next_layer_s = two_ ? std::max(0.0, settled(both_s_) - settled(first_s_)) : 0.0,
-            .element_s = settled(element_s),
-            .copied_byte_s = settled(byte_s)};
+    return {
+        .first_layer_s = settled(first_s_),
+        .next_layer_s =
+            two_ ? std::max(0.0, settled(both_s_) - settled(first_s_)) / static_cast<double>(further_) : 0.0,
+        .element_s = settled(element_s),
+        .copied_byte_s = settled(byte_s)};
   }
 
  private:
@@ -108,6 +116,7 @@ class Instance {
   }
 
   CutModel one_;
+  int64_t further_;  // layers of the other model
   std::optional<CutModel> two_;
   std::vector<double> first_s_, both_s_;
 };
@@ -137,7 +146,7 @@ double step_seconds(const StepCosts& costs, const StepWork& work, int ranks) {
 size_t calibration_bytes(const ModelConfig& model, const Recipe& recipe, const Layout& layout) {
   const Mesh mesh = mesh_of(recipe, layout);
   size_t bytes = CutModel::bytes(with_layers(model, 1), recipe, mesh);
-  if (model.layers > 1) bytes += CutModel::bytes(with_layers(model, 2), recipe, mesh);
+  if (model.layers > 1) bytes += CutModel::bytes(with_layers(model, deeper(model)), recipe, mesh);
   return bytes * static_cast<size_t>(layout.ranks);
 }
 

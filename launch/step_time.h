@@ -1,5 +1,6 @@
-// How long a training step takes on this machine: measured on a model of one and of two layers at the
-// recipe's own sizes, then added up for all layers. Runs the code that training runs.
+// How long a training step takes on this machine: measured on a model of one and of two layers (of as many as
+// meet one with experts, where not all have them) at the recipe's own sizes, then added up for all layers.
+// Runs the code that training runs.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ std::vector<Layout> layouts_of(int64_t cores, int64_t reduction_shards);
 // What one rank measured while all ranks of its layout were at work.
 struct StepCosts {
   double first_layer_s = 0;  // one micro-batch through embedding, one layer and head, and back
-  double next_layer_s = 0;   // what each further layer adds
+  double next_layer_s = 0;   // what each further layer adds, on average
   double element_s = 0;      // a parameter's shard sums, norm and update, in a step
   double copied_byte_s = 0;  // copying one byte of memory
 };

@@ -27,6 +27,11 @@ std::string bytes_text(double bytes) { return scaled(bytes, "B"); }
 
 std::string count_text(double count) { return scaled(count, ""); }
 
+std::string parameters_text(int64_t all, int64_t active) {
+  const std::string text = count_text(static_cast<double>(all)) + " parameters";
+  return all == active ? text : fmt::format("{} ({} active)", text, count_text(static_cast<double>(active)));
+}
+
 std::string names_text(const std::vector<std::string>& names, size_t most) {
   const size_t shown = std::min(most, names.size());
   const std::string text =

@@ -26,6 +26,8 @@ Parameters& in_place(Transformer& model, const Recipe& recipe, std::unique_ptr<L
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena);
   set_recipe_values(model.parameters(), recipe, weights.get());
+  if (weights && weights->model.config().experts.count > 0)
+    model.routing().restore(weights->model.routing().memory());
   return model.parameters();
 }
 

@@ -20,6 +20,7 @@ class Checker {
   void run() const {
     required();
     model();
+    experts();
     batch();
     schedule();
     sparsity();
@@ -58,6 +59,22 @@ class Checker {
     if (m.heads % m.kv_heads != 0)
       fail_usage("{}: model.kv_heads = {} does not divide model.heads = {}; one of {} would",
                  at("model.kv_heads"), m.kv_heads, m.heads, fmt::join(divisors(m.heads), ", "));
+  }
+
+  void experts() const {
+    const ExpertConfig& e = recipe_.model.experts;
+    if (e.count == 0) return;
+    if (e.active > e.count)
+      fail_usage("{}: model.experts.active = {}: expected 1 to {} (model.experts.count)",
+                 at("model.experts.active"), e.active, e.count);
+    if (e.active == 1 && e.router == RouterKind::kMixtral)
+      fail_usage(
+          "{}: model.experts.router = \"mixtral\" weighs a token's only expert with 1, so the router would "
+          "never learn; set \"switch\", or model.experts.active to 2 or more",
+          at("model.experts.active"));
+    if (e.every > recipe_.model.layers)
+      fail_usage("{}: model.experts.every = {} leaves no layer with experts: expected 1 to {} (model.layers)",
+                 at("model.experts.every"), e.every, recipe_.model.layers);
   }
 
   void batch() const {

@@ -48,7 +48,8 @@ std::string one_of(const Field& field) {
 const std::vector<Field>& fields() {
   static const std::vector<Field> all = [] {
     std::vector<Field> joined;
-    for (auto part : {model_fields(), sparsity_fields(), data_fields(), training_fields(), run_fields()})
+    for (auto part :
+         {model_fields(), expert_fields(), sparsity_fields(), data_fields(), training_fields(), run_fields()})
       for (Field& field : part) joined.push_back(std::move(field));
     return joined;
   }();

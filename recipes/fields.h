@@ -78,6 +78,7 @@ std::string accepted(const Field& field);
 
 // The rows, by section; fields() joins them.
 std::vector<Field> model_fields();     // [model] [tokenizer]
+std::vector<Field> expert_fields();    // [model.experts]
 std::vector<Field> sparsity_fields();  // [sparsity]
 std::vector<Field> data_fields();      // [data] [data.balance]
 std::vector<Field> training_fields();  // [batch] [optimizer] [train]

@@ -1,6 +1,6 @@
-// Checkpoints: a folder step-NNNNNN with weights.h5, topology.h5, optimizer.h5, tokenizer.model, ledger.json
-// and manifest.json (format.md beside this header). Written to a temporary folder, hashed from memory,
-// fsynced, renamed; layout-free: whole tensors by name.
+// Checkpoints: a folder step-NNNNNN with weights.h5, topology.h5, experts.h5, optimizer.h5, tokenizer.model,
+// ledger.json and manifest.json (format.md beside this header). Written to a temporary folder, hashed from
+// memory, fsynced, renamed; layout-free: whole tensors by name.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,13 +15,15 @@
 #include <vector>
 
 #include "framework/checkpoint/file_record.h"
+#include "framework/layers/routing_state.h"
 #include "framework/model/parameters.h"
 #include "framework/optim/weight_ages.h"
 
 namespace fern {
 
-inline constexpr int kCheckpointFormat = 2;
-inline constexpr int kDenseFormat = 1;  // of a checkpoint without patterns
+inline constexpr int kCheckpointFormat = 3;  // of a checkpoint with experts
+inline constexpr int kSparseFormat = 2;      // of one with patterns and without experts
+inline constexpr int kDenseFormat = 1;       // of one with neither
 
 // What a checkpoint says of itself: manifest.json.
 struct Manifest {
@@ -66,6 +68,7 @@ struct CheckpointContents {
   nlohmann::json ledger;
   std::filesystem::path tokenizer_model;  // copied in; may be empty
   TopologyMemory topology = {};
+  ExpertMemory experts = {};
 };
 
 // Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes (format.md).

@@ -12,6 +12,7 @@ inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kWeightsFile = "weights.h5";
 inline constexpr const char* kOptimizerFile = "optimizer.h5";
 inline constexpr const char* kTopologyFile = "topology.h5";
+inline constexpr const char* kExpertsFile = "experts.h5";
 inline constexpr const char* kLedgerFile = "ledger.json";
 inline constexpr const char* kTokenizerFile = "tokenizer.model";
 inline constexpr const char* kFirstMoment = "first_moment/";

@@ -55,8 +55,8 @@ void load_weights(Parameters& parameters, const fs::path& checkpoint, const Mani
 }  // namespace
 
 std::string model_difference(const nlohmann::json& checkpoint_model, const nlohmann::json& own_model) {
-  constexpr std::array kFields = {"vocabulary", "layers",         "hidden",     "heads",       "kv_heads",
-                                  "ffn",        "tie_embeddings", "rope_theta", "norm_epsilon"};
+  constexpr std::array kFields = {"vocabulary", "layers",         "hidden",     "heads",        "kv_heads",
+                                  "ffn",        "tie_embeddings", "rope_theta", "norm_epsilon", "experts"};
   std::string text;
   for (const char* field : kFields) {
     const nlohmann::json theirs = checkpoint_model.value(field, nlohmann::json());

@@ -8,6 +8,7 @@
 
 #include "framework/checkpoint/checkpoint.h"
 #include "framework/checkpoint/dataset_file.h"
+#include "framework/checkpoint/expert_file.h"
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
 #include "framework/checkpoint/topology_file.h"
@@ -78,6 +79,12 @@ void expect_whole(const CheckpointContents& contents) {
            "[checkpoint] expected both moments with {} elements, or none, got {}", padded, moment.size());
 }
 
+// The oldest that can hold it, so that older programs read what they can.
+int format_of(const CheckpointContents& contents) {
+  if (!contents.experts.empty()) return kCheckpointFormat;
+  return contents.parameters.sparse_runs().empty() ? kDenseFormat : kSparseFormat;
+}
+
 Manifest write_files(const fs::path& folder, const CheckpointContents& contents) {
   const Parameters& parameters = contents.parameters;
   Manifest manifest = contents.manifest;
@@ -100,11 +107,13 @@ Manifest write_files(const fs::path& folder, const CheckpointContents& contents)
                                 : moments_hash(parameters, contents.first_moment, contents.second_moment);
   manifest.parameters = parameters.dense_elements();
   manifest.nonzeros = parameters.elements();
-  manifest.format = parameters.sparse_runs().empty() ? kDenseFormat : kCheckpointFormat;
+  manifest.format = format_of(contents);
   manifest.topology_hash = topology_hash(parameters);
   manifest.sparsity = declared_sparsity(parameters);
   if (!manifest.topology_hash.empty())
     manifest.files[kTopologyFile] = write_topology(folder / kTopologyFile, parameters, contents.topology);
+  if (!contents.experts.empty())
+    manifest.files[kExpertsFile] = write_experts(folder / kExpertsFile, contents.experts);
   return manifest;
 }
 

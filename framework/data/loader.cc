@@ -30,24 +30,29 @@ SequenceCounts Loader::counts_of(const Draw& draw) const {
   return counts;
 }
 
-int64_t Loader::normalizer(int64_t step) const {
+Loader::StepTotals Loader::totals(int64_t step) const {
   const std::lock_guard lock(last_mutex_);
-  if (step == last_step_) return last_normalizer_;
-  int64_t sum = 0;
+  if (step == last_step_) return last_totals_;
+  StepTotals totals;
   for (int64_t slot = 0; slot < shape_.sequences; ++slot) {
     const SequenceCounts counts = counts_of(sampler_.draw(step, slot));
-    sum += normalization_ == LossNormalization::kToken ? counts.loss_tokens : counts.loss_documents;
+    totals.normalizer +=
+        normalization_ == LossNormalization::kToken ? counts.loss_tokens : counts.loss_documents;
+    totals.tokens += counts.tokens;
   }
   last_step_ = step;
-  return last_normalizer_ = sum;
+  return last_totals_ = totals;
 }
+
+int64_t Loader::normalizer(int64_t step) const { return totals(step).normalizer; }
 
 void Loader::load(MicroBatch& out, int64_t step, int64_t micro) const {
   assert(step >= 0 && micro >= 0 && micro < micro_batches());
   reset(out, shape_.micro_sequences, shape_.context);
-  const int64_t normalizer_of_step = normalizer(step);
+  const StepTotals of_step = totals(step);
+  out.batch_tokens = of_step.tokens;
   for (int64_t slot = 0; slot < shape_.micro_sequences; ++slot)
-    load_sequence(out, slot, sampler_.draw(step, micro * shape_.micro_sequences + slot), normalizer_of_step);
+    load_sequence(out, slot, sampler_.draw(step, micro * shape_.micro_sequences + slot), of_step.normalizer);
 }
 
 void Loader::load_sequence(MicroBatch& out, int64_t slot, const Draw& draw, int64_t normalizer) const {

@@ -87,6 +87,11 @@ class Loader {
   const BatchShape& shape() const { return shape_; }
 
  private:
+  // Of a whole step's batch.
+  struct StepTotals {
+    int64_t normalizer = 0, tokens = 0;
+  };
+  StepTotals totals(int64_t step) const;
   SequenceCounts counts_of(const Draw& draw) const;
   void load_sequence(MicroBatch& out, int64_t slot, const Draw& draw, int64_t normalizer) const;
 
@@ -94,9 +99,10 @@ class Loader {
   const Sampler& sampler_;
   BatchShape shape_;
   LossNormalization normalization_;
-  // The last step asked for and its normalizer: a step's micro-batches share it. Several threads may load.
+  // The last step asked for and its totals: a step's micro-batches share them. Several threads may load.
   mutable std::mutex last_mutex_;
-  mutable int64_t last_step_ = -1, last_normalizer_ = 0;
+  mutable int64_t last_step_ = -1;
+  mutable StepTotals last_totals_;
 };
 
 }  // namespace fern

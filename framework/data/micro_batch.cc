@@ -47,14 +47,17 @@ void reset(MicroBatch& out, int64_t sequences, int64_t context) {
   for (size_t t = 0; t < positions; ++t) out.document_start_T[t] = static_cast<int32_t>(t);
   out.loss_weight_T.assign(positions, 0.0f);
   out.language_S.assign(static_cast<size_t>(sequences), 0);
+  out.length_S.assign(static_cast<size_t>(sequences), 0);
   out.tokens = 0;
   out.loss_tokens = 0;
+  out.batch_tokens = 0;
 }
 
 void place_sequence(MicroBatch& out, int64_t slot, const PackedSequence& packed, const Shard& shard,
                     const std::function<float(int64_t targets)>& weight_of) {
   expect_in_vocabulary(packed.tokens, shard);
   out.tokens += static_cast<int64_t>(packed.tokens.size());
+  out.length_S[static_cast<size_t>(slot)] = static_cast<int32_t>(packed.tokens.size());
   const int64_t origin = packed.document_offsets.front();
   for (size_t d = 0; d + 1 < packed.document_offsets.size(); ++d) {
     const auto begin = static_cast<size_t>(packed.document_offsets[d] - origin),

@@ -21,8 +21,10 @@ struct MicroBatch {
   std::vector<float>
       loss_weight_T;                // weight of the position's loss in the batch's loss; 0 where target is -1
   std::vector<int32_t> language_S;  // per packed sequence
+  std::vector<int32_t> length_S;    // its positions that are not padding
   int64_t tokens = 0;               // positions that are not padding
   int64_t loss_tokens = 0;          // positions with a target
+  int64_t batch_tokens = 0;         // `tokens` of the whole step's batch; 0: not part of a step
 };
 
 // Makes `out` a batch of `sequences` sequences of padding only. Its buffers are reused.

@@ -15,21 +15,63 @@ Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t to
   return positions;
 }
 
+namespace {
+
+// Values of a wide tensor of a token.
+int64_t wide_size(const ModelConfig& config) {
+  const int64_t dense = config.expert_layers() < config.layers ? config.ffn : 0;
+  int64_t most = std::max(dense, qkv_size(config));
+  if (config.expert_layers() > 0)
+    most = std::max(
+        {most, config.experts.active * config.expert_ffn(), config.experts.shared * config.expert_ffn()});
+  return most;
+}
+
+// `rows` of them; no tensor stays none.
+Tensor cut(const Tensor& tensor, int64_t rows) {
+  return tensor.shape().rank() == 0 ? tensor : tensor.rows(0, rows);
+}
+
+void allocate_expert_scratch(BlockScratch& scratch, Arena& arena, const ModelConfig& config, int64_t tokens) {
+  const int64_t experts = config.experts.count, active = config.experts.active;
+  scratch.rows_RD = arena.allocate(config.dtype, {tokens * active, config.hidden});
+  scratch.logits_TE = arena.allocate(wide_of(config.dtype), {tokens, experts});
+  scratch.dgate_TK = arena.allocate(wide_of(config.dtype), {tokens, active});
+}
+
+}  // namespace
+
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, int64_t tokens) {
   BlockScratch scratch;
   scratch.n_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  const Tensor wide = arena.allocate(config.dtype, {tokens, std::max(config.ffn, qkv_size(config))});
-  const auto columns = [&](int64_t size) { return Tensor(wide.data(), config.dtype, {tokens, size}); };
-  scratch.h_TF = columns(config.ffn);
-  scratch.dqkv_TE = columns(qkv_size(config));
-  scratch.dhidden_TD = columns(config.hidden);
+  const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config)});
+  const auto view = [&](int64_t rows, int64_t size) {
+    return Tensor(wide.data(), config.dtype, {rows, size});
+  };
+  scratch.h_TF = view(tokens, config.ffn);
+  scratch.dqkv_TE = view(tokens, qkv_size(config));
+  scratch.dhidden_TD = view(tokens, config.hidden);
   scratch.delta_HT = arena.allocate(wide_of(config.dtype), {config.heads, tokens});
+  if (config.expert_layers() > 0) {
+    scratch.h_RF = view(tokens * config.experts.active, config.expert_ffn());
+    scratch.h_TS = view(tokens, config.experts.shared * config.expert_ffn());
+    allocate_expert_scratch(scratch, arena, config, tokens);
+  }
   return scratch;
 }
 
 BlockScratch BlockScratch::first(int64_t tokens) const {
-  return {
-      n_TD.rows(0, tokens), h_TF.rows(0, tokens), dqkv_TE.rows(0, tokens), dhidden_TD.rows(0, tokens), {}};
+  const int64_t active = dgate_TK.shape().rank() == 0 ? 0 : dgate_TK.dim(1);
+  return {.n_TD = n_TD.rows(0, tokens),
+          .h_TF = h_TF.rows(0, tokens),
+          .h_TS = cut(h_TS, tokens),
+          .h_RF = cut(h_RF, tokens * active),
+          .dqkv_TE = dqkv_TE.rows(0, tokens),
+          .dhidden_TD = dhidden_TD.rows(0, tokens),
+          .delta_HT = {},
+          .rows_RD = cut(rows_RD, tokens * active),
+          .logits_TE = cut(logits_TE, tokens),
+          .dgate_TK = cut(dgate_TK, tokens)};
 }
 
 }  // namespace fern

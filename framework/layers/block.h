@@ -3,7 +3,7 @@
 // stream it joins as residual_TD, so that the sum costs no pass of its own.
 //
 // T tokens, D hidden, E = (H + 2G) K the row of queries, keys and values, M = H K, F inner size of the
-// feed-forward.
+// feed-forward. Experts' letters are those of moe.h.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,12 @@ struct Positions {
 // Memory for the inside of one call, shared by all blocks. The wide tensors are one piece of memory: no two
 // of them live at a time.
 struct BlockScratch {
-  Tensor n_TD;                       // the norm's output, or a gradient of that size
-  Tensor h_TF, dqkv_TE, dhidden_TD;  // wide
+  Tensor n_TD;                                   // the norm's output, or a gradient of that size
+  Tensor h_TF, h_TS, h_RF, dqkv_TE, dhidden_TD;  // wide
   Tensor delta_HT;
+  // Of layers with experts: rows of their inputs or outputs, the router's logits or their gradient, the
+  // gates' gradient.
+  Tensor rows_RD, logits_TE, dgate_TK;
   BlockScratch first(int64_t tokens) const;  // for the first tokens only; without delta
 };
 

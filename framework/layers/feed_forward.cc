@@ -2,82 +2,88 @@
 
 #include <fmt/format.h>
 
-#include "framework/ops/swiglu.h"
-
 namespace fern {
 
 namespace {
 
 std::string name_in(int64_t layer, std::string_view rest) {
-  return fmt::format("model.layers.{}.{}.weight", layer, rest);
+  return fmt::format("model.layers.{}.{}", layer, rest);
 }
 
-ParameterRun add_gate_up(Parameters& parameters, const ModelConfig& config, int64_t layer) {
-  const auto add = [&](std::string_view name) {
-    return parameters.add(name_in(layer, name), {config.ffn, config.hidden}, ParameterKind::kMatrix,
-                          kInitialStd);
-  };
-  const int first = add("mlp.gate_proj");
-  add("mlp.up_proj");
-  return {first, 2};
-}
-
-ParameterRun add_down(Parameters& parameters, const ModelConfig& config, int64_t layer) {
-  return {parameters.add(name_in(layer, "mlp.down_proj"), {config.hidden, config.ffn}, ParameterKind::kMatrix,
-                         residual_initial_std(config)),
-          1};
+std::variant<Mlp, Moe> make_branch(Parameters& parameters, const ModelConfig& config, int64_t layer,
+                                   const RoutingState& routing) {
+  if (config.has_experts(layer)) return Moe(parameters, config, layer, routing);
+  return Mlp(parameters, config, name_in(layer, "mlp"), config.ffn);
 }
 
 }  // namespace
 
 FeedForwardBlock::Saved FeedForwardBlock::Saved::first(int64_t tokens) const {
-  return {x_TD.rows(0, tokens), rstd_T.rows(0, tokens), gate_up_T2F.rows(0, tokens)};
+  Saved cut = {
+      .x_TD = x_TD.rows(0, tokens), .rstd_T = rstd_T.rows(0, tokens), .gate_up_T2F = {}, .experts = {}};
+  if (!gate_up_T2F.empty()) cut.gate_up_T2F = gate_up_T2F.rows(0, tokens);
+  if (!experts.gate_up_R2F.empty()) cut.experts = experts.first(tokens);
+  return cut;
 }
 
-FeedForwardBlock::FeedForwardBlock(Parameters& parameters, const ModelConfig& config, int64_t layer)
+FeedForwardBlock::FeedForwardBlock(Parameters& parameters, const ModelConfig& config, int64_t layer,
+                                   const RoutingState& routing)
     : config_(config),
-      norm_(parameters, name_in(layer, "post_attention_layernorm"), config.hidden, config.norm_epsilon),
-      gate_up_proj_(parameters, add_gate_up(parameters, config, layer)),
-      down_proj_(parameters, add_down(parameters, config, layer)) {}
+      norm_(parameters, name_in(layer, "post_attention_layernorm.weight"), config.hidden,
+            config.norm_epsilon),
+      branch_(make_branch(parameters, config, layer, routing)) {}
 
 FeedForwardBlock::Saved FeedForwardBlock::allocate(Arena& arena, int64_t tokens) const {
-  const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
-  return {take({tokens, config_.hidden}), arena.allocate(wide_of(config_.dtype), {tokens}),
-          take({tokens, 2 * config_.ffn})};
+  Saved saved;
+  saved.x_TD = arena.allocate(config_.dtype, {tokens, config_.hidden});
+  saved.rstd_T = arena.allocate(wide_of(config_.dtype), {tokens});
+  allocate_missing(saved, arena, tokens);
+  return saved;
+}
+
+void FeedForwardBlock::allocate_missing(Saved& saved, Arena& arena, int64_t tokens) const {
+  const auto is_missing = [](const Tensor& tensor) { return tensor.shape().rank() == 0; };
+  const Moe* moe = std::get_if<Moe>(&branch_);
+  if (moe != nullptr && is_missing(saved.experts.gate_up_R2F))
+    saved.experts = moe->allocate(arena, tokens);
+  else if (moe == nullptr && is_missing(saved.gate_up_T2F))
+    saved.gate_up_T2F = arena.allocate(config_.dtype, {tokens, 2 * config_.ffn});
 }
 
 void FeedForwardBlock::allocate_packed(Arena& arena) {
-  gate_up_proj_.allocate_packed(arena, config_.dtype);
-  down_proj_.allocate_packed(arena, config_.dtype);
+  if (Moe* moe = std::get_if<Moe>(&branch_))
+    moe->allocate_packed(arena);
+  else
+    std::get<Mlp>(branch_).allocate_packed(arena, config_.dtype);
 }
 
 void FeedForwardBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,
-                               const Tensor& residual_TD, Stream& stream) const {
-  recompute(saved, scratch, residual_TD, stream);
-  swiglu_forward(scratch.h_TF, saved.gate_up_T2F, stream);
-  down_proj_.forward(y_TD, scratch.h_TF, stream);
+                               const Tensor& residual_TD, const RoutedPositions& positions,
+                               Stream& stream) const {
+  recompute(saved, scratch, residual_TD, positions, stream);
+  if (const Moe* moe = std::get_if<Moe>(&branch_))
+    moe->finish(y_TD, saved.experts, scratch, stream);
+  else
+    std::get<Mlp>(branch_).finish(y_TD, scratch.h_TF, saved.gate_up_T2F, stream);
 }
 
 void FeedForwardBlock::recompute(const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
-                                 Stream& stream) const {
+                                 const RoutedPositions& positions, Stream& stream) const {
   norm_.forward(scratch.n_TD, saved.x_TD, saved.rstd_T, residual_TD, stream);
-  gate_up_proj_.forward(saved.gate_up_T2F, scratch.n_TD, stream);
+  if (const Moe* moe = std::get_if<Moe>(&branch_))
+    moe->project(saved.experts, scratch, scratch.n_TD, positions, stream);
+  else
+    std::get<Mlp>(branch_).project(saved.gate_up_T2F, scratch.n_TD, stream);
 }
 
-void FeedForwardBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch, GradSink& sink,
-                                Stream& stream) const {
-  const Tensor& dy_TD = dx_TD;
-  const Tensor &h_TF = scratch.h_TF, &dh_TF = scratch.h_TF, &dgate_up_T2F = saved.gate_up_T2F;
-  const Tensor &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
-  swiglu_forward(h_TF, saved.gate_up_T2F, stream);
-  down_proj_.backward_weight(dy_TD, h_TF, stream);
-  down_proj_.report(sink);
-  down_proj_.backward_input(dh_TF, dy_TD, stream);
-  swiglu_backward(dgate_up_T2F, dh_TF, saved.gate_up_T2F, stream);
+void FeedForwardBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch,
+                                const RoutedPositions& positions, GradSink& sink, Stream& stream) const {
+  const Tensor &dy_TD = dx_TD, &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
   norm_.forward(n_TD, saved.x_TD, saved.rstd_T, {}, stream);
-  gate_up_proj_.backward_weight(dgate_up_T2F, n_TD, stream);
-  gate_up_proj_.report(sink);
-  gate_up_proj_.backward_input(dn_TD, dgate_up_T2F, stream);
+  if (const Moe* moe = std::get_if<Moe>(&branch_))
+    moe->backward(n_TD, saved.experts, scratch, dy_TD, positions, sink, stream);
+  else
+    std::get<Mlp>(branch_).backward(n_TD, scratch.h_TF, saved.gate_up_T2F, dy_TD, sink, stream);
   norm_.backward(dx_TD, dn_TD, saved.x_TD, saved.rstd_T, sink, stream);
 }
 

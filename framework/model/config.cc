@@ -34,6 +34,25 @@ void expect_heads_fit(const ModelConfig& config) {
                config.heads, fmt::join(divisors(config.heads), ", "));
 }
 
+void expect_weight(const char* name, double value) {
+  if (!std::isfinite(value) || value < 0)
+    fail_usage("model.experts.{} = {}: expected a finite number, 0 or more", name, value);
+}
+
+void expect_experts_fit(const ModelConfig& config, int64_t most_width) {
+  const ExpertConfig& experts = config.experts;
+  expect_between("experts.count", experts.count, 0, 4096);
+  if (experts.count == 0) return;
+  expect_between("experts.active", experts.active, 1, experts.count);
+  expect_between("experts.ffn", experts.ffn, 0, most_width);
+  expect_between("experts.shared", experts.shared, 0, most_width / config.expert_ffn());
+  expect_between("experts.every", experts.every, 1, config.layers);
+  expect_weight("capacity_factor", experts.capacity_factor);
+  expect_weight("balance_loss", experts.balance_loss);
+  expect_weight("z_loss", experts.z_loss);
+  expect_weight("bias_rate", experts.bias_rate);
+}
+
 }  // namespace
 
 void validate(const ModelConfig& config) {
@@ -47,6 +66,7 @@ void validate(const ModelConfig& config) {
   expect_between("context", config.context, 1, 1 << 24);
   expect_positive("rope_theta", config.rope_theta);
   expect_positive("norm_epsilon", config.norm_epsilon);
+  expect_experts_fit(config, kMostWidth);
   if (config.dtype == DType::kI32)
     fail_usage("model.dtype = {}: expected f32 or bf16 (f64 for checks)", name_of(config.dtype));
 }

@@ -25,6 +25,7 @@ struct KvCache {
   Arena arena = Arena::measuring("generation");
   std::vector<KeyValues> layers;
   Positions positions;
+  RoutedPositions routed;
   LayerSaved saved;  // of one piece, all layers in turn
   BlockScratch scratch;
   Tensor input_B, logits_1V;
@@ -44,8 +45,8 @@ std::unique_ptr<KvCache, void (*)(KvCache*)> Transformer::make_cache(int64_t cap
       cache.layers.push_back({arena.allocate(config.dtype, rows), arena.allocate(config.dtype, rows)});
     }
     cache.positions = allocate_positions(arena, config, kPieceTokens);
-    cache.saved = {state_->layers[0].attention.allocate(arena, kPieceTokens),
-                   state_->layers[0].feed_forward.allocate(arena, kPieceTokens)};
+    cache.routed.language_T = arena.allocate(DType::kI32, {kPieceTokens});
+    cache.saved = allocate_inside(arena, state_->layers, kPieceTokens);
     cache.scratch = allocate_block_scratch(arena, config, kPieceTokens);
     cache.input_B = arena.allocate(DType::kI32, {kPieceTokens});
     cache.logits_1V = arena.allocate(config.dtype, {1, config.vocabulary});
@@ -78,12 +79,14 @@ void Transformer::State::decode(KvCache& cache, int64_t piece, Stream& stream) c
   BlockScratch scratch = cache.scratch.first(piece);
   Positions positions = cache.positions;
   positions.document_start_T = positions.document_start_T.rows(0, piece);
+  RoutedPositions routed = cache.routed;
+  routed.language_T = routed.language_T.rows(0, piece);
   embedding.forward(x_BD, cache.input_B.rows(0, piece), stream);
   Tensor residual_BD;
   for (size_t i = 0; i < layers.size(); ++i) {
     layers[i].attention.decode(after_attention_BD, cache.layers[i], saved.attention, scratch, residual_BD,
                                positions, cache.length, stream);
-    layers[i].feed_forward.forward(x_BD, saved.feed_forward, scratch, x_BD, stream);
+    layers[i].feed_forward.forward(x_BD, saved.feed_forward, scratch, x_BD, routed, stream);
     residual_BD = after_attention_BD;
   }
   norm.forward(scratch.n_TD, x_BD, saved.attention.rstd_T, residual_BD, stream);

@@ -73,12 +73,19 @@ Shape value_shape(const Parameter& parameter) {
 
 }  // namespace
 
-int Parameters::add(std::string name, Shape shape, ParameterKind kind, double initial_std) {
+int Parameters::add(std::string name, Shape shape, ParameterKind kind, double initial_std,
+                    double token_share) {
   expect(values_.shape().rank() == 0, "[parameters] '{}' comes after allocate()", name);
   expect(find(name) < 0, "[parameters] '{}' is there already", name);
   expect(shape.elements() >= 1 && shape.elements() / kNormalsPerBlock <= UINT32_MAX,
          "[parameters] '{}': {} is too large for one parameter", name, shape.to_string());
-  list_.push_back({std::move(name), shape, kind, initial_std, elements_, shape.elements()});
+  list_.push_back({.name = std::move(name),
+                   .shape = shape,
+                   .kind = kind,
+                   .initial_std = initial_std,
+                   .offset = elements_,
+                   .nonzeros = shape.elements(),
+                   .token_share = token_share});
   elements_ += shape.elements();
   return static_cast<int>(list_.size()) - 1;
 }
@@ -203,6 +210,13 @@ int64_t Parameters::dense_elements() const {
   int64_t all = 0;
   for (const Parameter& parameter : list_) all += parameter.shape.elements();
   return all;
+}
+
+int64_t Parameters::active_elements() const {
+  double active = 0;
+  for (const Parameter& parameter : list_)
+    active += parameter.token_share * static_cast<double>(parameter.elements());
+  return std::llround(active);
 }
 
 int64_t Parameters::padded_elements() const {

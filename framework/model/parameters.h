@@ -14,7 +14,7 @@
 
 namespace fern {
 
-enum class ParameterKind : uint8_t { kMatrix, kEmbedding, kNorm };
+enum class ParameterKind : uint8_t { kMatrix, kEmbedding, kNorm, kRouter };
 
 // One named parameter. Names are stable and are those of Llama's checkpoints
 // ("model.layers.0.self_attn.q_proj.weight").
@@ -26,6 +26,7 @@ struct Parameter {
   int64_t offset = 0;                            // first element in the flat buffers
   int64_t nonzeros = 0;                          // weights that exist
   bool sparse = false;                           // has a pattern
+  double token_share = 1;                        // of all tokens, on average: below 1 in experts
   int64_t elements() const { return nonzeros; }  // in the flat buffers
 };
 
@@ -62,7 +63,7 @@ struct ScoredRows {
 class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
-  int add(std::string name, Shape shape, ParameterKind kind, double initial_std);
+  int add(std::string name, Shape shape, ParameterKind kind, double initial_std, double token_share = 1);
   // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
   void add_run(ParameterRun run);
   // The same, in products.
@@ -105,6 +106,7 @@ class Parameters {
   const std::vector<Parameter>& list() const { return list_; }
   int64_t elements() const { return elements_; }  // that exist, without padding
   int64_t dense_elements() const;                 // as if all existed
+  int64_t active_elements() const;                // that exist and one token uses, on average
   int64_t padded_elements() const;                // of the flat buffers
   Tensor value(int index) const;                  // shaped as the parameter; [nonzeros] of a sparse one
   Tensor gradient(int index) const;

@@ -1,6 +1,7 @@
 #include "framework/model/transformer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "framework/model/transformer_state.h"
 #include "framework/sparsity/product_choice.h"
@@ -14,29 +15,24 @@ const ModelConfig& validated(const ModelConfig& config) {
   return config;
 }
 
-std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config) {
+std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config,
+                               const RoutingState& routing) {
   std::vector<Layer> layers;
   layers.reserve(static_cast<size_t>(config.layers));
   for (int64_t i = 0; i < config.layers; ++i) {
     AttentionBlock attention(parameters, config, i);
-    layers.push_back({std::move(attention), FeedForwardBlock(parameters, config, i)});
+    layers.push_back({std::move(attention), FeedForwardBlock(parameters, config, i, routing)});
   }
   return layers;
 }
 
-// With recomputation all layers share one inside, and each keeps only its own input.
-std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
-                                        const ModelConfig& config, int64_t tokens) {
-  std::vector<LayerSaved> saved;
-  for (const Layer& layer : layers) {
-    if (!config.recompute || saved.empty()) {
-      saved.push_back({layer.attention.allocate(arena, tokens), layer.feed_forward.allocate(arena, tokens)});
-    } else {
-      saved.push_back(saved.front());
-      saved.back().attention.x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-    }
-  }
-  return saved;
+// Padding goes to no expert.
+void copy_languages(const Tensor& to_T, const MicroBatch& batch) {
+  const std::span<int32_t> language_T = to_T.values<int32_t>();
+  std::ranges::fill(language_T, -1);
+  for (int64_t s = 0; s < batch.sequences; ++s)
+    std::fill_n(language_T.begin() + s * batch.context, batch.length_S[static_cast<size_t>(s)],
+                batch.language_S[static_cast<size_t>(s)]);
 }
 
 void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& config) {
@@ -44,6 +40,9 @@ void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& con
       static_cast<int64_t>(batch.input_T.size()) == tokens && batch.sequences * batch.context == tokens,
       "[model] expected a micro-batch of {} positions, as its activations are, got {} ({} sequences of {})",
       tokens, batch.input_T.size(), batch.sequences, batch.context);
+  expect(std::ssize(batch.length_S) == batch.sequences && std::ssize(batch.language_S) == batch.sequences,
+         "[model] expected lengths and languages of {} sequences, got {} and {}", batch.sequences,
+         batch.length_S.size(), batch.language_S.size());
   expect(batch.context <= config.context,
          "[model] expected sequences of at most model.context = {} positions, got {}", config.context,
          batch.context);
@@ -55,10 +54,37 @@ void copy_in(const Tensor& to_T, const std::vector<int32_t>& from_T) {
 
 }  // namespace
 
+LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens) {
+  LayerSaved inside = {layers[0].attention.allocate(arena, tokens),
+                       layers[0].feed_forward.allocate(arena, tokens)};
+  for (const Layer& layer : layers) layer.feed_forward.allocate_missing(inside.feed_forward, arena, tokens);
+  return inside;
+}
+
+namespace {
+
+// With recomputation all layers share one inside, and each keeps only its own input.
+std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
+                                        const ModelConfig& config, int64_t tokens) {
+  std::vector<LayerSaved> saved;
+  if (config.recompute) {
+    saved.assign(layers.size(), allocate_inside(arena, layers, tokens));
+    for (size_t i = 1; i < layers.size(); ++i)
+      saved[i].attention.x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+    return saved;
+  }
+  for (const Layer& layer : layers)
+    saved.push_back({layer.attention.allocate(arena, tokens), layer.feed_forward.allocate(arena, tokens)});
+  return saved;
+}
+
+}  // namespace
+
 Transformer::State::State(const ModelConfig& model_config)
     : config(validated(model_config)),
+      routing(config),
       embedding(parameters, config),
-      layers(make_layers(parameters, config)),
+      layers(make_layers(parameters, config, routing)),
       norm(parameters, "model.norm.weight", config.hidden, config.norm_epsilon),
       head(parameters, config, embedding.weight()) {}
 
@@ -72,7 +98,7 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
     layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
                                 tensors.positions, stream);
     layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
-                                   saved.attention.x_TD, stream);
+                                   saved.attention.x_TD, tensors.routed, stream);
     residual_TD = saved.feed_forward.x_TD;
   }
   stream.enter(Activity::kForward);
@@ -81,9 +107,12 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
 
 void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const {
   const LayerSaved& saved = tensors.layers[layer];
+  RoutedPositions routed = tensors.routed;
+  routed.record = nullptr;  // it was recorded
   layers[layer].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, {},
                                   tensors.positions, stream);
-  layers[layer].feed_forward.recompute(saved.feed_forward, tensors.scratch, saved.attention.x_TD, stream);
+  layers[layer].feed_forward.recompute(saved.feed_forward, tensors.scratch, saved.attention.x_TD, routed,
+                                       stream);
 }
 
 Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
@@ -95,6 +124,9 @@ Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
+RoutingState& Transformer::routing() { return state_->routing; }
+const RoutingState& Transformer::routing() const { return state_->routing; }
+RoutingRecord& Transformer::routing_record() { return state_->record; }
 
 void Transformer::allocate_packed_weights(Arena& arena) {
   Parameters& parameters = state_->parameters;
@@ -117,6 +149,7 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
   auto tensors = std::make_unique<Activations::Tensors>();
   tensors->input_T = arena.allocate(DType::kI32, {tokens});
   tensors->positions = allocate_positions(arena, config, tokens);
+  tensors->routed.language_T = arena.allocate(DType::kI32, {tokens});
   tensors->layers = allocate_layers(arena, state_->layers, config, tokens);
   tensors->x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
   tensors->rstd_T = arena.allocate(wide_of(config.dtype), {tokens});
@@ -136,6 +169,11 @@ double Transformer::forward(Activations& activations, std::span<double> sequence
          sequence_loss_S.size());
   copy_in(tensors.input_T, batch.input_T);
   copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  copy_languages(tensors.routed.language_T, batch);
+  tensors.routed.training = true;
+  tensors.routed.token_weight = batch.batch_tokens > 0 ? 1 / static_cast<double>(batch.batch_tokens) : 0;
+  tensors.routed.record = &state_->record;
+  state_->record.losses = {};
   state_->forward_layers(tensors, stream);
   const std::span<double> loss_T = tensors.losses();
   state_->head.forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
@@ -164,7 +202,7 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     const bool still_there = i + 1 == state_->layers.size();
     stream.enter(Activity::kBackward, static_cast<int64_t>(i));
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
-    layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, sink, stream);
+    layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, tensors.routed, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);
   }
   stream.enter(Activity::kBackward);
@@ -179,6 +217,9 @@ void Transformer::score(std::span<float> loss_T, Activations& activations, const
          batch.input_T.size(), loss_T.size());
   copy_in(tensors.input_T, batch.input_T);
   copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  copy_languages(tensors.routed.language_T, batch);
+  tensors.routed.training = false;
+  tensors.routed.record = nullptr;
   state_->forward_layers(tensors, stream);
   state_->head.forward(tensors.losses(), tensors.head, tensors.scratch.n_TD, batch.target_T, stream);
   std::transform(tensors.losses().begin(), tensors.losses().end(), loss_T.begin(),
@@ -195,18 +236,24 @@ double training_flops(const ModelConfig& config, int64_t weights, int64_t contex
 }  // namespace
 
 double training_flops_per_token(const ModelConfig& config, int64_t context) {
+  const ExpertConfig& experts = config.experts;
   const int64_t attention = config.hidden * (qkv_size(config) + config.hidden);
-  const int64_t layer_matrices = attention + 3 * config.hidden * config.ffn;
-  return training_flops(config, config.layers * layer_matrices + config.vocabulary * config.hidden, context);
+  const int64_t dense_layers = config.layers - config.expert_layers();
+  const int64_t of_experts = experts.count + 3 * (experts.active + experts.shared) * config.expert_ffn();
+  const int64_t matrices = config.layers * attention + dense_layers * 3 * config.hidden * config.ffn +
+                           config.expert_layers() * config.hidden * of_experts;
+  return training_flops(config, matrices + config.vocabulary * config.hidden, context);
 }
 
 double training_flops_per_token(const ModelConfig& config, const Parameters& parameters, int64_t context) {
-  int64_t matrices = 0, head = 0;  // the head is the last embedding, or the only one
+  double matrices = 0, head = 0;  // the head is the last embedding, or the only one
   for (const Parameter& parameter : parameters.list()) {
-    if (parameter.kind == ParameterKind::kMatrix) matrices += parameter.elements();
-    if (parameter.kind == ParameterKind::kEmbedding) head = parameter.elements();
+    const auto used = parameter.token_share * static_cast<double>(parameter.elements());
+    if (parameter.kind == ParameterKind::kMatrix || parameter.kind == ParameterKind::kRouter)
+      matrices += used;
+    if (parameter.kind == ParameterKind::kEmbedding) head = used;
   }
-  return training_flops(config, matrices + head, context);
+  return training_flops(config, std::llround(matrices + head), context);
 }
 
 }  // namespace fern

@@ -9,6 +9,7 @@
 #include "framework/core/arena.h"
 #include "framework/core/device.h"
 #include "framework/data/micro_batch.h"
+#include "framework/layers/routing_state.h"
 #include "framework/model/config.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
@@ -27,6 +28,12 @@ class Transformer {
   const ModelConfig& config() const;
   Parameters& parameters();
   const Parameters& parameters() const;
+  // What experts are chosen by, beside the weights. Changes between steps only.
+  RoutingState& routing();
+  const RoutingState& routing() const;
+  // What the last forward() left of the router's losses, and what all of them have counted since it was
+  // cleared. Nothing is counted until its counts are made for some languages.
+  RoutingRecord& routing_record();
 
   // Takes room for the weights as products read them fastest (ops/packed_weight.h); they are arranged by
   // themselves when the parameters' version has changed. Also for one dense matrix, where patterns are hardly
@@ -55,6 +62,7 @@ class Transformer {
   // Logits of a batch are never stored: a chunk's gradient is taken while its logits are there. So forward
   // already adds the head's part to parameters().gradients(), and zeroing gradients comes before it; score()
   // adds nothing.
+  // Losses of routers, which are not in the result, are in routing_record(), and so is what was routed where.
   // Reads batch, writes activations. REQUIRES: parameters allocated. Errors: batch.input_T.size() differs
   // from the activations' tokens, batch.context is above config().context, a token is not in the vocabulary.
   double forward(Activations& activations, std::span<double> sequence_loss_S, const MicroBatch& batch,
@@ -82,8 +90,9 @@ class Transformer {
   std::unique_ptr<State> state_;
 };
 
-// Multiply-adds times two for one token, forward and backward, with attention over `context` positions (PaLM,
-// appendix B, with causal attention counted as half): the number that tokens/s is turned into FLOP/s with.
+// Multiply-adds times two for one token, forward and backward, with the experts that it uses, with attention
+// over `context` positions (PaLM, appendix B, with causal attention counted as half): the number that
+// tokens/s is turned into FLOP/s with.
 double training_flops_per_token(const ModelConfig& config, int64_t context);
 // The same of the weights that exist in `parameters`, which are this model's.
 double training_flops_per_token(const ModelConfig& config, const Parameters& parameters, int64_t context);

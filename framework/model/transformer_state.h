@@ -9,6 +9,7 @@
 #include "framework/layers/feed_forward.h"
 #include "framework/layers/head.h"
 #include "framework/layers/norm.h"
+#include "framework/layers/routing_state.h"
 #include "framework/model/transformer.h"
 
 namespace fern {
@@ -23,6 +24,9 @@ struct LayerSaved {
   FeedForwardBlock::Saved feed_forward;
 };
 
+// What one layer of any kind that there is saves.
+LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
+
 struct Transformer::State {
   explicit State(const ModelConfig& config);
   State(const State&) = delete;
@@ -36,6 +40,8 @@ struct Transformer::State {
 
   ModelConfig config;
   Parameters parameters;
+  RoutingState routing;  // before the layers, which borrow it
+  RoutingRecord record;
   Embedding embedding;
   std::vector<Layer> layers;
   Norm norm;
@@ -45,6 +51,7 @@ struct Transformer::State {
 struct Transformer::Activations::Tensors {
   Tensor input_T;
   Positions positions;
+  RoutedPositions routed;
   std::vector<LayerSaved> layers;
   Tensor x_TD, rstd_T;  // into the final norm
   Tensor dx_TD;         // gradient of the residual stream

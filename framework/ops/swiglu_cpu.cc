@@ -14,26 +14,49 @@ void check(std::string_view op, const Stream& stream, const Tensor& h_TF, std::s
   expect_tensor(op, gate_up_name, gate_up_T2F, h_TF.dtype(), {h_TF.dim(0), 2 * h_TF.dim(1)});
 }
 
+// A weight of 1 leaves the bits alone.
 template <typename T>
-void forward_row(T* h, const T* gate, const T* up, int64_t ffn) {
+void forward_row(T* h, const T* gate, const T* up, Wide<T> weight, int64_t ffn) {
 #pragma omp simd
   for (int64_t f = 0; f < ffn; ++f) {
     const Wide<T> g = widen(gate[f]);
-    h[f] = narrow<T>(g / (1 + fast_exp(-g)) * widen(up[f]));
+    h[f] = narrow<T>(g / (1 + fast_exp(-g)) * widen(up[f]) * weight);
   }
 }
 
+// h dh, added up over the row, before its weight.
 template <typename T>
-void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, int64_t ffn) {
+Wide<T> weight_gradient(const T* dh, const T* gate, const T* up, int64_t ffn) {
+  Wide<T> sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t f = 0; f < ffn; ++f) {
+    const Wide<T> g = widen(gate[f]);
+    sum += g / (1 + fast_exp(-g)) * widen(up[f]) * widen(dh[f]);
+  }
+  return sum;
+}
+
+template <typename T>
+void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, Wide<T> weight, int64_t ffn) {
 #pragma omp simd
   for (int64_t f = 0; f < ffn; ++f) {
-    const Wide<T> g = widen(gate[f]), u = widen(up[f]), d = widen(dh[f]);
+    const Wide<T> g = widen(gate[f]), u = widen(up[f]), d = widen(dh[f]) * weight;
     const Wide<T> sigmoid = 1 / (1 + fast_exp(-g));
     const Wide<T> silu = g * sigmoid;
     const Wide<T> dsilu = sigmoid + silu * (1 - sigmoid);
     dgate[f] = narrow<T>(d * u * dsilu);
     dup[f] = narrow<T>(d * silu);
   }
+}
+
+void check_weights(std::string_view op, const Stream& stream, const Tensor& h_RF, const Tensor& weight_N,
+                   const Tensor& choice_N) {
+  expect_on_cpu(op, stream, {weight_N, choice_N});
+  expect_tensor(op, "weight", weight_N, wide_of(h_RF.dtype()), weight_N.shape());
+  expect_tensor(op, "choice", choice_N, DType::kI32, choice_N.shape());
+  expect(choice_N.elements() >= h_RF.dim(0) && choice_N.elements() == weight_N.elements(),
+         "[{}] expected as many choices as weights, and {} or more, got {} and {}", op, h_RF.dim(0),
+         choice_N.elements(), weight_N.elements());
 }
 
 }  // namespace
@@ -47,7 +70,7 @@ void swiglu_forward(Tensor h_TF, const Tensor& gate_up_T2F, Stream& stream) {
     const T* gate_up = gate_up_T2F.as<T>();
 #pragma omp parallel for if (tokens * ffn >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t)
-      forward_row(h + t * ffn, gate_up + 2 * t * ffn, gate_up + (2 * t + 1) * ffn, ffn);
+      forward_row(h + t * ffn, gate_up + 2 * t * ffn, gate_up + (2 * t + 1) * ffn, Wide<T>{1}, ffn);
   });
 }
 
@@ -62,7 +85,52 @@ void swiglu_backward(Tensor dgate_up_T2F, const Tensor& dh_TF, const Tensor& gat
 #pragma omp parallel for if (tokens * ffn >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t gate = 2 * t * ffn, up = gate + ffn;
-      backward_row(dgate_up + gate, dgate_up + up, dh + t * ffn, gate_up + gate, gate_up + up, ffn);
+      backward_row(dgate_up + gate, dgate_up + up, dh + t * ffn, gate_up + gate, gate_up + up, Wide<T>{1},
+                   ffn);
+    }
+  });
+}
+
+void weighted_swiglu_forward(Tensor h_RF, const Tensor& gate_up_R2F, const Tensor& weight_N,
+                             const Tensor& choice_N, Stream& stream) {
+  constexpr std::string_view kOp = "weighted_swiglu_forward";
+  check(kOp, stream, h_RF, "h", gate_up_R2F, "gate_up");
+  check_weights(kOp, stream, h_RF, weight_N, choice_N);
+  const int64_t rows = h_RF.dim(0), ffn = h_RF.dim(1);
+  const OpTimer timer(stream, kOp, touches({h_RF, gate_up_R2F}));
+  with_float_type(kOp, h_RF.dtype(), [&]<typename T>() {
+    T* h = h_RF.as<T>();
+    const T* gate_up = gate_up_R2F.as<T>();
+    const Wide<T>* weight = weight_N.as<Wide<T>>();
+    const int32_t* choice = choice_N.as<int32_t>();
+#pragma omp parallel for if (rows * ffn >= kParallelElements)
+    for (int64_t r = 0; r < rows; ++r)
+      forward_row(h + r * ffn, gate_up + 2 * r * ffn, gate_up + (2 * r + 1) * ffn, weight[choice[r]], ffn);
+  });
+}
+
+void weighted_swiglu_backward(Tensor dgate_up_R2F, Tensor dweight_N, const Tensor& dh_RF,
+                              const Tensor& gate_up_R2F, const Tensor& weight_N, const Tensor& choice_N,
+                              Stream& stream) {
+  constexpr std::string_view kOp = "weighted_swiglu_backward";
+  check(kOp, stream, dh_RF, "dh", gate_up_R2F, "gate_up");
+  check(kOp, stream, dh_RF, "dh", dgate_up_R2F, "dgate_up");
+  check_weights(kOp, stream, dh_RF, weight_N, choice_N);
+  check_weights(kOp, stream, dh_RF, dweight_N, choice_N);
+  const int64_t rows = dh_RF.dim(0), ffn = dh_RF.dim(1);
+  const OpTimer timer(stream, kOp, touches({dgate_up_R2F, dh_RF, gate_up_R2F}));
+  with_float_type(kOp, dh_RF.dtype(), [&]<typename T>() {
+    T* dgate_up = dgate_up_R2F.as<T>();
+    Wide<T>* dweight = dweight_N.as<Wide<T>>();
+    const T *dh = dh_RF.as<T>(), *gate_up = gate_up_R2F.as<T>();
+    const Wide<T>* weight = weight_N.as<Wide<T>>();
+    const int32_t* choice = choice_N.as<int32_t>();
+#pragma omp parallel for if (rows * ffn >= kParallelElements)
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t gate = 2 * r * ffn, up = gate + ffn;
+      dweight[choice[r]] = weight_gradient(dh + r * ffn, gate_up + gate, gate_up + up, ffn);
+      backward_row(dgate_up + gate, dgate_up + up, dh + r * ffn, gate_up + gate, gate_up + up,
+                   weight[choice[r]], ffn);
     }
   });
 }

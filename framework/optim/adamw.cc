@@ -100,7 +100,7 @@ void AdamW::set_ages(WeightAges ages) {
 }
 
 float AdamW::decay_of(ParameterKind kind) const {
-  const bool decays = kind == ParameterKind::kMatrix ||
+  const bool decays = kind == ParameterKind::kMatrix || kind == ParameterKind::kRouter ||
                       (kind == ParameterKind::kNorm && config_.decay_norms) ||
                       (kind == ParameterKind::kEmbedding && config_.decay_embeddings);
   return decays ? static_cast<float>(config_.weight_decay) : 0.0f;

@@ -145,7 +145,8 @@ bool has_part(std::string_view name, std::string_view part) {
 bool is_sparse(const SparsityConfig& config, std::string_view name) {
   if (config.method == SparsityMethod::kDense) return false;
   return (config.attention && has_part(name, "self_attn")) ||
-         (config.feed_forward && has_part(name, "mlp")) ||
+         (config.feed_forward &&
+          (has_part(name, "mlp") || has_part(name, "experts") || has_part(name, "shared_expert"))) ||
          (config.embedding && has_part(name, "embed_tokens")) || (config.head && has_part(name, "lm_head"));
 }
 

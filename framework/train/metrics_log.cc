@@ -45,6 +45,32 @@ Json sparsity_json(const SparsityMetrics& sparsity) {
           {"weights", weights}};
 }
 
+Json use_json(const ExpertUse& use) {
+  const std::vector<int64_t> chosen(use.chosen_E.begin(), use.chosen_E.end());
+  return {{"tokens", static_cast<int64_t>(use.tokens)},
+          {"chosen", chosen},
+          {"entropy", use.entropy},
+          {"dropped", use.dropped_share},
+          {"effective", use.effective},
+          {"max_over_mean", use.max_over_mean}};
+}
+
+// Languages without a token are left out.
+Json experts_json(const ExpertMetrics& experts, const std::vector<std::string>& languages) {
+  Json layers = Json::object();
+  for (const LayerUse& layer : experts.layers) {
+    Json json = use_json(layer.all);
+    json["languages"] = Json::object();
+    json["collapsed"] = Json::array();
+    for (size_t l = 0; l < languages.size(); ++l) {
+      if (layer.languages[l].tokens > 0) json["languages"][languages[l]] = use_json(layer.languages[l]);
+      if (layer.languages[l].collapsed) json["collapsed"].push_back(languages[l]);
+    }
+    layers[std::to_string(layer.layer)] = json;
+  }
+  return {{"steps", experts.steps}, {"layers", layers}};
+}
+
 Json language_losses(const std::vector<std::string>& languages, const std::vector<double>& losses) {
   Json json = Json::object();
   for (size_t l = 0; l < languages.size(); ++l)
@@ -109,6 +135,11 @@ void MetricsLog::write(const StepMetrics& m) {
                         {"grown", m.topology->counts.grown},
                         {"topology_s", m.topology_s}};
   if (m.sparsity) json["sparsity"] = sparsity_json(*m.sparsity);
+  if (m.routers) {
+    json["balance_loss"] = m.routers->balance;
+    json["z_loss"] = m.routers->z;
+  }
+  if (m.experts) json["experts"] = experts_json(*m.experts, languages_);
   if (const auto change = loss_change_.add(m.step, losses_of(json), m.topology.has_value()))
     json["loss_change"] = {{"update", change->update}, {"language_loss", change->languages}};
   const std::string line = json.dump() + "\n";

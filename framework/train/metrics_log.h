@@ -9,6 +9,11 @@
 // after a topology update "topology"; and where it is known, some steps later, "loss_change": {"update",
 // "language_loss"}.
 //
+// Of a model with experts "balance_loss" and "z_loss", which training adds to "loss"; and every log_every
+// steps "experts": {"steps": so many, "layers": {LAYER: {"tokens", "chosen": [by expert], "entropy",
+// "dropped", "effective", "max_over_mean", "languages": {"am": {the same}, ...}, "collapsed": ["am", ...]}}}
+// (expert_metrics.h, collapse.h).
+//
 // A number that is not finite is null; a language without loss tokens in the batch is left out. Keys that end
 // in _s depend on the clock, sent_bytes on the ranks, all others only on the recipe and the data.
 #pragma once

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "framework/data/loader.h"
+#include "framework/ops/routing.h"
 #include "framework/train/reducers.h"
 
 namespace fern {
@@ -21,10 +22,11 @@ class StepSums {
   // Empties all slots for the next step.
   void clear();
 
-  // What forward() gave for one micro-batch: its weighted loss, and (in sequence_losses) each sequence's
-  // unweighted sum of cross-entropy. The batch's languages and digests (token_stream.h) are noted too.
+  // What forward() gave for one micro-batch: its weighted loss, those of its routers, and (in
+  // sequence_losses) each sequence's unweighted sum of cross-entropy. The batch's languages and digests
+  // (token_stream.h) are noted too.
   std::span<double> sequence_losses(int64_t micro);
-  void set_micro_batch(int64_t micro, double loss, const MicroBatch& batch);
+  void set_micro_batch(int64_t micro, double loss, const RouterLosses& routers, const MicroBatch& batch);
   std::span<double> squares();
 
   // Makes every slot whole on every process.
@@ -33,17 +35,19 @@ class StepSums {
   // After exchange(): the digests of all sequences in slot order.
   std::span<const double> digest_words() const;
   // After exchange(). The batch's loss: micro-batches' weighted losses in order.
-  double loss() const;
+  double loss() const { return sum_of_micro_batches(0); }
+  RouterLosses router_losses() const { return {sum_of_micro_batches(1), sum_of_micro_batches(2)}; }
   double grad_norm() const;
   // Mean nats per loss token of each language of `counts`; NaN for one without loss tokens in the batch.
   void language_losses(std::vector<double>& losses, const std::vector<LanguageCounts>& counts) const;
 
  private:
   std::span<const double> part(int64_t begin, int64_t count) const;
+  double sum_of_micro_batches(int64_t kind) const;
 
   int64_t micro_batches_, micro_sequences_, sequences_, chunks_;
-  // Losses of micro-batches, losses of sequences, languages of sequences, digests of sequences, squares of
-  // chunks: one buffer, so that one exchange is enough.
+  // Losses of micro-batches, their routers' balance losses and z-losses, losses of sequences, languages of
+  // sequences, digests of sequences, squares of chunks: one buffer, so that one exchange is enough.
   std::vector<double> all_;
 };
 

@@ -73,6 +73,17 @@ void append_scalar(std::string& summary, const std::string& tag, double value) {
   append_bytes(summary, 1, entry);
 }
 
+void append_use(std::string& summary, const LayerUse& layer, const std::vector<std::string>& languages) {
+  const std::string prefix = fmt::format("experts/{}/", layer.layer);
+  append_scalar(summary, prefix + "max_over_mean", layer.all.max_over_mean);
+  append_scalar(summary, prefix + "entropy", layer.all.entropy);
+  append_scalar(summary, prefix + "dropped", layer.all.dropped_share);
+  append_scalar(summary, prefix + "effective", layer.all.effective);
+  for (size_t l = 0; l < languages.size(); ++l)
+    if (layer.languages[l].tokens > 0)
+      append_scalar(summary, prefix + "effective/" + languages[l], layer.languages[l].effective);
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
@@ -121,6 +132,12 @@ void EventFile::write(const StepMetrics& metrics) {
     append_scalar(summary, "sparsity/ever_active", metrics.sparsity->ever_active());
     append_scalar(summary, "sparsity/gradient_flow", metrics.sparsity->gradient_flow());
   }
+  if (metrics.routers) {
+    append_scalar(summary, "balance_loss", metrics.routers->balance);
+    append_scalar(summary, "z_loss", metrics.routers->z);
+  }
+  if (metrics.experts)
+    for (const LayerUse& layer : metrics.experts->layers) append_use(summary, layer, languages_);
   std::string event = event_at(metrics.step);
   append_bytes(event, 5, summary);
   write_record(event);

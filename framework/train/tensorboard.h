@@ -31,8 +31,9 @@ class EventFile {
   EventFile& operator=(const EventFile&) = delete;
 
   // Scalars loss, grad_norm, lr, tokens_per_s, loss/LANGUAGE for each language of the batch, and of steps
-  // that have them sparsity/density, churn, ever_active and gradient_flow; those that are not finite are left
-  // out. Errors: disk full.
+  // that have them sparsity/density, churn, ever_active and gradient_flow, with experts balance_loss, z_loss
+  // and experts/LAYER/max_over_mean, entropy, dropped, effective and effective/LANGUAGE; those that are not
+  // finite are left out. Errors: disk full.
   void write(const StepMetrics& metrics);
   const std::filesystem::path& path() const { return path_; }
 

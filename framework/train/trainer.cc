@@ -45,6 +45,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
         "batch.micro_sequences), got {}",
         micro_batches, config.reduction_shards);
   const BatchShape& shape = parts.loader.shape();
+  if (parts.model.config().expert_layers() > 0)
+    experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
   activations_ = parts.model.allocate_activations(arena, shape.micro_sequences * shape.context);
 }
 
@@ -80,10 +82,13 @@ void Trainer::train_step() {
               .learning_rate = parts_.schedule.at(step_),
               .language_loss = {},
               .topology = {},
-              .sparsity = {}};
+              .sparsity = {},
+              .routers = {},
+              .experts = {}};
   {
     const Timer<SpanTimer> step_timer(metrics_.step_s, stream_, "step");
     sums_.clear();
+    if (experts_) experts_->begin_step();
     scoring_ = parts_.topology != nullptr && parts_.topology->begin_step(step_ + 1);
     metrics_.flops = flops_of_step();
     metrics_.sent_bytes = -sent_bytes();
@@ -95,10 +100,13 @@ void Trainer::train_step() {
       if (scoring_) parts_.scored_gradients->finish();
       square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
       sums_.exchange(parts_.scalars);
+      if (experts_) experts_->exchange(parts_.scalars);
     }
     metrics_.loss = sums_.loss();
+    if (experts_) metrics_.routers = sums_.router_losses();
     metrics_.grad_norm = sums_.grad_norm();
     update();
+    if (experts_) metrics_.experts = experts_->end_step(step_ + 1, !metrics_.skipped);
     metrics_.sent_bytes += sent_bytes();
     change_topology();
   }
@@ -128,7 +136,7 @@ void Trainer::forward_backward() {
       }
       const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward_backward");
       const double loss = parts_.model.forward(*activations_, sums_.sequence_losses(micro), batch_, stream_);
-      sums_.set_micro_batch(micro, loss, batch_);
+      sums_.set_micro_batch(micro, loss, parts_.model.routing_record().losses, batch_);
       if (micro + 1 == (shard + 1) * per_shard) parts_.gradients.begin_last_micro_batch();
       parts_.model.backward(*activations_, batch_, parts_.gradients, stream_);
     }

@@ -16,6 +16,7 @@
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
+#include "framework/train/expert_training.h"
 #include "framework/train/reducers.h"
 #include "framework/train/step_sums.h"
 #include "framework/train/topology.h"
@@ -29,12 +30,13 @@ struct TrainConfig {
   int64_t checkpoint_every = 0;  // steps; 0: only at the end and on request
   int64_t keep = 3;
   int64_t max_skipped = 10;  // non-finite steps in a row before the run stops
+  ExpertLogging experts = {};
 };
 
 // One line of metrics.jsonl.
 struct StepMetrics {
-  int64_t step = 0;  // from 1: steps done
-  double loss = 0, grad_norm = 0, learning_rate = 0;
+  int64_t step = 0;                                   // from 1: steps done
+  double loss = 0, grad_norm = 0, learning_rate = 0;  // loss: cross-entropy alone
   int64_t tokens = 0, loss_tokens = 0;
   double step_s = 0;  // wall-clock of the step on this process, and its parts:
   double data_s = 0, forward_backward_s = 0, optimizer_s = 0;
@@ -46,6 +48,8 @@ struct StepMetrics {
   double topology_s = 0;              // of changing patterns after the step
   std::optional<TopologyUpdate> topology = {};
   std::optional<SparsityMetrics> sparsity = {};  // of steps that Topology::watches()
+  std::optional<RouterLosses> routers = {};      // what routers add to the loss; none without experts
+  std::optional<ExpertMetrics> experts = {};     // every ExpertLogging::log_every steps
 };
 
 // What the trainer works on. Borrowed: all must outlive it.
@@ -115,6 +119,7 @@ class Trainer {
   Stream stream_;
   MicroBatch batch_;
   StepSums sums_;
+  std::optional<ExpertTraining> experts_;
   StepMetrics metrics_;
   bool scoring_ = false;  // the step under way scores rows of dense gradients
   int64_t step_ = 0, updates_ = 0, skipped_ = 0, skipped_in_a_row_ = 0;

@@ -1,6 +1,7 @@
 // How a trainer saves itself and continues.
 #include <exception>
 
+#include "framework/checkpoint/expert_file.h"
 #include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/core/profile.h"
@@ -39,7 +40,8 @@ void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<co
                               .manifest = run_.manifest,
                               .ledger = parts_.ledger.to_json(),
                               .tokenizer_model = run_.tokenizer_model,
-                              .topology = {.ages = parts_.optimizer.ages(), .scores = {}}};
+                              .topology = {.ages = parts_.optimizer.ages(), .scores = {}},
+                              .experts = experts_ ? experts_->memory() : ExpertMemory()};
   if (parts_.topology != nullptr) {
     contents.topology.scores = parts_.topology->scores();
     contents.topology.ever_active = parts_.topology->ever_active();
@@ -128,6 +130,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   load_checkpoint(checkpoint, manifest, parts_.model.parameters(),
                   parts_.optimizer.first_moment().values<float>(),
                   parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slice());
+  if (experts_) experts_->restore(read_experts(checkpoint, manifest));
   parts_.ledger = std::move(ledger);
   step_ = manifest.step;
   updates_ = manifest.updates;

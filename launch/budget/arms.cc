@@ -66,6 +66,10 @@ int64_t budget_weights(const ModelConfig& model, const Recipe& recipe, double sp
 }
 
 ModelConfig smaller_dense(const ModelConfig& model, int64_t weights) {
+  if (model.experts.count > 0)
+    fail_usage(
+        "dense_small: expected a recipe without experts, got model.experts.count = {}; leave the arm out",
+        model.experts.count);
   const auto ratio = [](const ModelConfig& m) {
     return std::log(static_cast<double>(m.ffn) / static_cast<double>(m.hidden));
   };

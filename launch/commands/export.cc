@@ -58,6 +58,8 @@ ExitCode run_export(const Options& options) {
   if (!(options.max_file_gb > 0 && options.max_file_gb <= 1e6))
     fail_usage("--max-file-gb: expected above 0 and at most 1e6, got {}", options.max_file_gb);
   const auto loaded = load_model(options.source);
+  if (loaded->model.config().experts.count > 0)
+    fail_usage("{}: its layers have experts, which a Llama folder cannot hold", options.source);
   const fs::path folder = out.parent_path() / ("." + out.filename().string() + ".tmp");
   remove_tree(folder);
   create_folders(folder);

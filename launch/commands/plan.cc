@@ -115,9 +115,9 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
 
   const int64_t threads = threads_per_rank(recipe.threads, ranks);
   const Transformer model(config);
-  fmt::print("{}: {} parameters, vocabulary {}; {} rank(s), {} thread(s) each, zero {}\n", recipe.name(),
-             count_text(static_cast<double>(model.parameters().elements())), config.vocabulary, ranks,
-             threads, mesh.zero);
+  fmt::print("{}: {}, vocabulary {}; {} rank(s), {} thread(s) each, zero {}\n", recipe.name(),
+             parameters_text(model.parameters().elements(), model.parameters().active_elements()),
+             config.vocabulary, ranks, threads, mesh.zero);
   omp_set_num_threads(static_cast<int>(threads));
   const bool adds_mpi = ranks > 1 && communicator.size() == 1;
   const size_t process_bytes = working_process_bytes(config, recipe);

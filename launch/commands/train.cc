@@ -90,9 +90,9 @@ class TrainCommand {
                  count_text(static_cast<double>(data.tokens())), count_text(static_cast<double>(sequences)),
                  model.context);
     const Transformer shape(model);
-    spdlog::info("model: {} parameters, {} layers, hidden {}, vocabulary {}",
-                 count_text(static_cast<double>(shape.parameters().elements())), model.layers, model.hidden,
-                 model.vocabulary);
+    spdlog::info("model: {}, {} layers, hidden {}, vocabulary {}",
+                 parameters_text(shape.parameters().elements(), shape.parameters().active_elements()),
+                 model.layers, model.hidden, model.vocabulary);
     std::string parts;
     for (const MemoryItem& item : memory)
       parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", item.name,

@@ -58,7 +58,9 @@ MicroBatch random_batch(int64_t shard, int64_t shards) {
     batch.loss_weight_T.push_back(1.0f / static_cast<float>(shards * tokens));
   }
   batch.language_S.assign(kSequences, 0);
+  batch.length_S.assign(kSequences, static_cast<int32_t>(kShape.context));
   batch.tokens = batch.loss_tokens = tokens;
+  batch.batch_tokens = kShards * tokens;
   return batch;
 }
 

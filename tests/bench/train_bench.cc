@@ -50,7 +50,9 @@ MicroBatch random_batch(const ModelConfig& model, int64_t sequences) {
     batch.loss_weight_T.push_back(1.0f / static_cast<float>(tokens));
   }
   batch.language_S.assign(static_cast<size_t>(sequences), 0);
+  batch.length_S.assign(static_cast<size_t>(sequences), static_cast<int32_t>(model.context));
   batch.tokens = batch.loss_tokens = tokens;
+  batch.batch_tokens = tokens;
   return batch;
 }
 

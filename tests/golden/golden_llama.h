@@ -53,6 +53,8 @@ inline MicroBatch packed_documents(const std::vector<std::vector<int32_t>>& docu
   for (int32_t target : batch.target_T)
     batch.loss_weight_T.push_back(target < 0 ? 0.0f : 1.0f / static_cast<float>(batch.loss_tokens));
   batch.sequences = static_cast<int64_t>(batch.input_T.size()) / context;
+  batch.language_S.assign(static_cast<size_t>(batch.sequences), 0);
+  batch.length_S.assign(static_cast<size_t>(batch.sequences), static_cast<int32_t>(context));
   return batch;
 }
 

@@ -58,7 +58,7 @@ const testing_data::SmallData& data() {
 }
 
 // More chunks than ranks, so that ZeRO has slices to share out.
-ModelConfig small_model(bool tied) {
+ModelConfig small_model(bool tied, const ExpertConfig& experts = {}) {
   return {.vocabulary = 1000,
           .layers = 2,
           .hidden = 64,
@@ -66,7 +66,8 @@ ModelConfig small_model(bool tied) {
           .kv_heads = 2,
           .ffn = 96,
           .context = 16,
-          .tie_embeddings = tied};
+          .tie_embeddings = tied,
+          .experts = experts};
 }
 
 // How a run differs from the others.
@@ -75,6 +76,7 @@ struct Variant {
   int64_t shards = kShards;
   bool tied = true;
   int64_t largest_bucket = kLargestBucket;
+  ExpertConfig experts = {};
 };
 
 // The ranks' reducer, watched: how many buckets' exchanges each step had started when backward was about to
@@ -133,7 +135,7 @@ struct SmallRun {
   const WatchedReducer* watched = nullptr;
 
   SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
-      : model(small_model(variant.tied)),
+      : model(small_model(variant.tied, variant.experts)),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
         reduction("reduction", size_t{1} << 24),
         moments("moments", size_t{1} << 22),
@@ -145,7 +147,7 @@ struct SmallRun {
     if (communicator.size() > 1) watch(communicator, variant);
     optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
     Manifest manifest;
-    manifest.model = to_json(small_model(variant.tied));
+    manifest.model = to_json(small_model(variant.tied, variant.experts));
     manifest.tokenizer_sha256 = std::string(64, 'a');
     trainer.emplace(
         TrainConfig{.steps = kSteps, .reduction_shards = shards},
@@ -254,6 +256,44 @@ TEST_P(DataParallel, StoppedAloneAndResumedHereEqualsNotStopping) {
   second.trainer->resume(folder.path() / "step-000020");
   second.run();
   EXPECT_EQ(second.hash(), reference().hash);
+}
+
+// Experts in every second layer.
+constexpr ExpertConfig kExperts = {.count = 4,
+                                   .active = 2,
+                                   .ffn = 64,
+                                   .shared = 1,
+                                   .every = 2,
+                                   .balance_loss = 0.01,
+                                   .z_loss = 0.001,
+                                   .bias_rate = 0.001};
+
+const Reference& reference_with_experts() {
+  static const Reference whole = run_alone({.experts = kExperts});
+  return whole;
+}
+
+TEST_P(DataParallel, ExpertsEqualOneProcessToTheBit) {
+  const SharedFolder folder("experts");
+  SmallRun run(world(), folder.path(),
+               {.zero = GetParam(), .largest_bucket = kParameterChunk, .experts = kExperts});
+  run.run();
+  EXPECT_EQ(run.losses, reference_with_experts().losses);
+  EXPECT_EQ(run.norms, reference_with_experts().norms);
+  EXPECT_EQ(run.hash(), reference_with_experts().hash);
+}
+
+TEST_P(DataParallel, ExpertsStoppedHereAndResumedAloneEqualNotStopping) {
+  const SharedFolder folder("experts_stopped");
+  SmallRun first(world(), folder.path(), {.zero = GetParam(), .experts = kExperts});
+  first.run(kStop);
+  world().barrier();
+  const auto alone = make_solo_communicator();
+  const fs::path own = testing_data::fresh_folder("experts_resumed");
+  SmallRun second(*alone, own, {.experts = kExperts});
+  second.trainer->resume(folder.path() / "step-000020");
+  second.run();
+  EXPECT_EQ(second.hash(), reference_with_experts().hash);
 }
 
 // One chunk a bucket, so that there are many, and exchanged while backward goes on.

@@ -36,6 +36,12 @@ struct SmallData {
     for (const LanguageData& language : languages) sequences.push_back(language.sequences());
     sampler = std::make_unique<Sampler>(3, std::vector<double>{0.5, 0.3, 0.2}, sequences, batch);
   }
+  SmallData(std::vector<LanguageData> opened, const std::vector<double>& shares, int64_t batch)
+      : languages(std::move(opened)) {
+    std::vector<int64_t> sequences;
+    for (const LanguageData& language : languages) sequences.push_back(language.sequences());
+    sampler = std::make_unique<Sampler>(3, shares, sequences, batch);
+  }
   Loader loader(int64_t micro_sequences, LossNormalization normalization = LossNormalization::kToken,
                 int64_t context = 16) const {
     return Loader(languages, *sampler,

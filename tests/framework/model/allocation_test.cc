@@ -56,7 +56,8 @@ struct Heap {
 
 // What forward and backward do to the heap, after a first step in which ops and the product library set
 // themselves up.
-Heap heap_of_a_step(bool recompute, bool packed, DType dtype, bool profiled = false) {
+Heap heap_of_a_step(bool recompute, bool packed, DType dtype, bool profiled = false,
+                    const ExpertConfig& experts = {}) {
   TestModel test({.vocabulary = 50,
                   .layers = 2,
                   .hidden = 32,
@@ -65,10 +66,12 @@ Heap heap_of_a_step(bool recompute, bool packed, DType dtype, bool profiled = fa
                   .ffn = 48,
                   .context = 40,
                   .dtype = dtype,
-                  .recompute = recompute},
+                  .recompute = recompute,
+                  .experts = experts},
                  1, packed);
   const MicroBatch batch = random_batch(50, 2, 40, 1);
   test.prepare(80);
+  test.model.routing_record().counts = RoutingCounts(2, experts.count, 1);
   std::vector<double> sequence_loss(2);
   IgnoreGradients sink;
   Profile profile;
@@ -88,6 +91,12 @@ Heap heap_of_a_step(bool recompute, bool packed, DType dtype, bool profiled = fa
 TEST(Transformer, AStepAllocatesNothing) {
   EXPECT_EQ(heap_of_a_step(false, false, DType::kF32).taken, 0);
   EXPECT_EQ(heap_of_a_step(true, false, DType::kF32).taken, 0);
+}
+
+TEST(Transformer, AStepWithExpertsAllocatesNothing) {
+  const ExpertConfig experts = {.count = 4, .active = 2, .shared = 1, .balance_loss = 0.01, .z_loss = 0.01};
+  EXPECT_EQ(heap_of_a_step(false, false, DType::kF32, false, experts).taken, 0);
+  EXPECT_EQ(heap_of_a_step(true, false, DType::kF32, false, experts).taken, 0);
 }
 
 TEST(Transformer, AProfiledStepAllocatesNothing) {

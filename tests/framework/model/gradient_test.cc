@@ -159,6 +159,7 @@ MicroBatch document_alone(const MicroBatch& packed, size_t begin, size_t end) {
   batch.loss_weight_T = cut(packed.loss_weight_T);
   batch.document_start_T.assign(end - begin, 0);
   batch.language_S = {0};
+  batch.length_S = {static_cast<int32_t>(end - begin)};
   return batch;
 }
 

@@ -103,6 +103,8 @@ inline MicroBatch random_batch(int64_t vocabulary, int64_t sequences, int64_t co
     batch.loss_tokens += target;
   }
   batch.language_S.assign(static_cast<size_t>(sequences), 0);
+  batch.length_S.assign(static_cast<size_t>(sequences), static_cast<int32_t>(context - 2));
+  batch.batch_tokens = batch.tokens;
   return batch;
 }
 

@@ -125,6 +125,9 @@ TEST(SparsityConfig, ChoosesWeightsByGroup) {
   config.attention = false;
   EXPECT_FALSE(is_sparse(config, "model.layers.0.self_attn.q_proj.weight"));
   EXPECT_TRUE(is_sparse(config, "model.layers.0.mlp.up_proj.weight"));
+  EXPECT_TRUE(is_sparse(config, "model.layers.0.block_sparse_moe.experts.3.w1.weight"));
+  EXPECT_TRUE(is_sparse(config, "model.layers.0.block_sparse_moe.shared_expert.up_proj.weight"));
+  EXPECT_FALSE(is_sparse(config, "model.layers.0.block_sparse_moe.gate.weight"));
   EXPECT_FALSE(is_sparse(config, "model.layers.0.input_layernorm.weight"));
   EXPECT_FALSE(is_sparse(config, "lm_head.weight"));
   config.head = true;

@@ -65,6 +65,30 @@ TEST(MetricsLog, WritesNullForALossThatIsNotFinite) {
   EXPECT_TRUE(lines_of(path)[0]["loss"].is_null());
 }
 
+TEST(MetricsLog, TellsHowLanguagesUseExperts) {
+  const fs::path path = fresh_folder("metrics-experts") / "metrics.jsonl";
+  StepMetrics metrics = metrics_of(1);
+  metrics.routers = {0.5, 0.25};
+  LayerUse layer{.layer = 3,
+                 .all = use_of({12, 4}, 8, 2, 4),
+                 .languages = {use_of({12, 4}, 8, 2, 4), use_of({0, 0}, 0, 0, 0)}};
+  layer.languages[0].collapsed = true;
+  metrics.experts = {.steps = 5, .layers = {layer}};
+  MetricsLog(path, {"am", "yo"}, 0).write(metrics);
+  const auto json = lines_of(path)[0];
+  EXPECT_EQ(json["loss"], 2.5);
+  EXPECT_EQ(json["balance_loss"], 0.5);
+  EXPECT_EQ(json["z_loss"], 0.25);
+  EXPECT_EQ(json["experts"]["steps"], 5);
+  const auto& told = json["experts"]["layers"]["3"];
+  EXPECT_EQ(told["collapsed"], nlohmann::json({"am"}));
+  EXPECT_FALSE(told["languages"].contains("yo")) << "no token in the batch";
+  EXPECT_EQ(told["languages"]["am"]["chosen"].dump(), "[12,4]");
+  EXPECT_EQ(told["languages"]["am"]["dropped"], 0.125);
+  EXPECT_EQ(told["max_over_mean"], 1.5);
+  EXPECT_EQ(told["entropy"], 0.5);
+}
+
 TEST(MetricsLog, CutsStepsAfterTheResumedOne) {
   const fs::path path = fresh_folder("metrics-cut") / "metrics.jsonl";
   {

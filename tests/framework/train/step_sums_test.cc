@@ -25,7 +25,7 @@ void fill(StepSums& sums, int64_t micro, int32_t language) {
   batch.language_S = {language, 0};
   sums.sequence_losses(micro)[0] = x;
   sums.sequence_losses(micro)[1] = 10 * x;
-  sums.set_micro_batch(micro, x / 3, batch);
+  sums.set_micro_batch(micro, x / 3, {x, 2 * x}, batch);
   sums.squares()[static_cast<size_t>(micro)] = x / 7;
 }
 
@@ -39,6 +39,8 @@ TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
   right.exchange(exchange);  // takes them in
   EXPECT_EQ(right.loss(), one.loss());
   EXPECT_EQ(right.grad_norm(), one.grad_norm());
+  EXPECT_EQ(right.router_losses().balance, one.router_losses().balance);
+  EXPECT_NEAR(right.router_losses().z, 2 * (0.1 + 0.2 + 0.3), 1e-12);
 }
 
 TEST(StepSums, LanguageLossIsPerLossToken) {

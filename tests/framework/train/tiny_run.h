@@ -70,7 +70,15 @@ struct TinyOptions {
   ModelConfig model = tiny_model();
   std::string tokenizer_sha256 = std::string(64, 'a');
   ScalarReducer* scalars = nullptr;  // else solo
+  int64_t micro_sequences = 2;
+  const testing_data::SmallData* data = nullptr;  // else tiny_data()
 };
+
+inline std::vector<std::string> names_of(const Loader& loader) {
+  std::vector<std::string> names;
+  for (const LanguageData& language : loader.languages()) names.push_back(language.language());
+  return names;
+}
 
 struct TinyRun {
   Transformer model;
@@ -89,11 +97,11 @@ struct TinyRun {
       : model(options.model),
         parameter_arena(
             sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); })),
-        loader(tiny_data().loader(2)),
+        loader((options.data ? *options.data : tiny_data()).loader(options.micro_sequences)),
         reducer_arena("reducer", 1 << 22),
         optimizer_arena("optimizer", 1 << 22),
         activation_arena("activations", 1 << 22),
-        ledger({"am", "sw", "yo"}) {
+        ledger(names_of(loader)) {
     model.parameters().initialize(1);
     gradients.emplace(model.parameters(), options.train.reduction_shards, reducer_arena);
     optimizer.emplace(AdamWConfig{}, model.parameters(), gradients->slice(), optimizer_arena);

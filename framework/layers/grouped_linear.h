@@ -1,0 +1,35 @@
+// Products of experts' rows, each group of rows with a matrix of its own. E experts, R rows of them all, I
+// inputs, O outputs.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "framework/core/arena.h"
+#include "framework/layers/linear.h"
+#include "framework/model/grad_sink.h"
+
+namespace fern {
+
+// Expert e has rows [first[e], first[e + 1]) (TokenPermutation); one without rows costs nothing.
+class GroupedLinear {
+ public:
+  // One product for each expert, all of one shape.
+  explicit GroupedLinear(std::vector<Linear> experts) : experts_(std::move(experts)) {}
+  // See Linear::allocate_packed().
+  void allocate_packed(Arena& arena, DType dtype);
+
+  // y = x W_e^T.
+  void forward(Tensor y_RO, const Tensor& x_RI, const Tensor& first_E1, Stream& stream) const;
+  // dx = dy W_e.
+  void backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor& first_E1, Stream& stream) const;
+  // dW_e += dy^T x.
+  void backward_weight(const Tensor& dy_RO, const Tensor& x_RI, const Tensor& first_E1, Stream& stream) const;
+  // Tells `sink` that expert `expert`'s gradients are complete, last parameter first.
+  void report(GradSink& sink, int64_t expert) const { experts_[static_cast<size_t>(expert)].report(sink); }
+
+ private:
+  std::vector<Linear> experts_;
+};
+
+}  // namespace fern

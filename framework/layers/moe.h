@@ -1,0 +1,79 @@
+// A mixture of experts in place of a feed-forward, without its norm: y = sum over the experts a token goes to
+// of gate x W2 (silu(W1 n) * W3 n), plus shared experts that every token goes to. Its rows are the (token,
+// choice) pairs, at most T K of them, next to each other by expert: nothing is padded to the largest expert.
+//
+// T tokens, E experts, K of them for each token, R rows, D hidden, F inner size of an expert, S that of the
+// shared experts together.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "framework/core/arena.h"
+#include "framework/layers/block.h"
+#include "framework/layers/grouped_linear.h"
+#include "framework/layers/mlp.h"
+#include "framework/layers/routing_state.h"
+#include "framework/model/config.h"
+#include "framework/model/parameters.h"
+#include "framework/ops/routing.h"
+#include "framework/ops/token_permutation.h"
+
+namespace fern {
+
+class Moe {
+ public:
+  // What backward needs, beside the input.
+  struct Saved {
+    Routing routing;
+    TokenPermutation permutation;
+    Tensor gate_up_R2F, shared_gate_up_T2S;
+    Saved first(int64_t tokens) const;
+  };
+
+  // Adds block_sparse_moe.* of layer `layer`, under Mixtral's names, to the parameters; they are borrowed,
+  // and so is `state`.
+  Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state);
+
+  Saved allocate(Arena& arena, int64_t tokens) const;
+  // See Linear::allocate_packed().
+  void allocate_packed(Arena& arena);
+  // forward() in two parts; backward needs what the first one saves. Padding comes out as zero. Writes to
+  // positions.record.
+  void project(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,
+               const RoutedPositions& positions, Stream& stream) const;
+  void finish(Tensor y_TD, const Saved& saved, const BlockScratch& scratch, Stream& stream) const;
+  // n_dn: on entry n, on return its gradient, that of the router's own losses included. Overwrites
+  // saved.gate_up. Adds the weights' gradients and tells `sink`.
+  void backward(Tensor n_dn_TD, const Saved& saved, const BlockScratch& scratch, const Tensor& dy_TD,
+                const RoutedPositions& positions, GradSink& sink, Stream& stream) const;
+
+ private:
+  RoutingRule rule(const RoutedPositions& positions) const;
+  RouterLossWeights loss_weights(const RoutedPositions& positions) const;
+  // The gradient of each row's input in scratch.rows, of the gates in scratch.dgate.
+  void backward_experts(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,
+                        const Tensor& dy_TD, GradSink& sink, Stream& stream) const;
+  void backward_router(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,
+                       const RoutedPositions& positions, GradSink& sink, Stream& stream) const;
+  void report_experts(GradSink& sink) const;
+
+  // By expert.
+  struct Products {
+    std::vector<Linear> gate_up, down;
+  };
+  static Products add_experts(Parameters& parameters, const ModelConfig& config, int64_t layer);
+  Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state, int router,
+      Products products);
+
+  ModelConfig config_;
+  int64_t index_;  // among layers with experts
+  const RoutingState& state_;
+  Parameters& parameters_;
+  int router_;
+  GroupedLinear gate_up_proj_, down_proj_;
+  std::optional<Mlp> shared_;
+};
+
+}  // namespace fern

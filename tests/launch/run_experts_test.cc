@@ -1,0 +1,72 @@
+// Models with experts as a user would train them.
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/whole_run.h"
+
+namespace fern {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> experts(std::vector<std::string> more = {}) {
+  std::vector<std::string> words;
+  for (const char* setting : {"model.layers=2", "model.experts.count=4", "model.experts.every=2",
+                              "model.experts.ffn=32", "model.experts.shared=1"})
+    words.insert(words.end(), {"--set", setting});
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+class ExpertRun : public Run {};
+
+TEST_F(ExpertRun, RanksAndStoppingDoNotChangeIt) {
+  ASSERT_EQ(run_fern(train("alone", experts({"--set", "checkpoint.every=4", "--set", "checkpoint.keep=0"})))
+                .exit_code,
+            0);
+  const Outcome ranks =
+      run_fern_on(2, train("ranks", experts({"--set", "checkpoint.every=4", "--set", "checkpoint.keep=0",
+                                             "--set", "parallel.zero=1"})));
+  ASSERT_EQ(ranks.exit_code, 0) << ranks.err;
+  expect_equal("alone", "ranks");
+  fs::remove_all(checkpoints("ranks").back());
+  const Outcome again =
+      run_fern(train("ranks", experts({"--set", "checkpoint.every=4", "--set", "checkpoint.keep=0"})));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_TRUE(has(again.err, "continuing from")) << again.err;
+  expect_equal("alone", "ranks");
+}
+
+TEST_F(ExpertRun, IsEvaluatedAndGeneratesAndIsNotExportedAsALlama) {
+  ASSERT_EQ(run_fern(train("used", experts())).exit_code, 0);
+  const Outcome evaluated = run_fern({"evaluate", path("used")});
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
+  const Outcome generated = run_fern({"generate", path("used"), "--prompt", "open", "--max-tokens", "4"});
+  EXPECT_EQ(generated.exit_code, 0) << generated.err;
+  const Outcome exported = run_fern({"export", path("used"), "--out", path("exported")});
+  EXPECT_EQ(exported.exit_code, 2);
+  EXPECT_TRUE(has(exported.err, "experts")) << exported.err;
+}
+
+TEST_F(ExpertRun, ThePlanTellsAllParametersAndThoseThatATokenUses) {
+  std::vector<std::string> words = {"plan", path("recipe.toml")};
+  for (const std::string& word : experts()) words.push_back(word);
+  const Outcome planned = run_fern(words);
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  EXPECT_TRUE(has(planned.out, " active)")) << planned.out;
+  EXPECT_TRUE(has(planned.out, "tokens/s")) << planned.out;
+}
+
+TEST_F(ExpertRun, ExpertsMayBeSparse) {
+  const Outcome run = run_fern(
+      train("sparse", experts({"--set", "sparsity.method=rigl", "--set", "sparsity.sparsity=0.8", "--set",
+                               "sparsity.interval=5", "--set", "sparsity.scoring_steps=3"})));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Outcome inspected = run_fern({"inspect", checkpoints("sparse").back().string(), "--json"});
+  const auto json = nlohmann::json::parse(inspected.out);
+  EXPECT_LT(json.at("nonzeros").get<int64_t>(), json.at("parameters").get<int64_t>());
+  EXPECT_TRUE(has(inspected.out + text_of(checkpoints("sparse").back() / "manifest.json"),
+                  "block_sparse_moe.experts.3.w2.weight"));
+}
+
+}  // namespace
+}  // namespace fern
