@@ -60,7 +60,7 @@ MicroBatch random_batch(int64_t shard, int64_t shards) {
   batch.language_S.assign(kSequences, 0);
   batch.length_S.assign(kSequences, static_cast<int32_t>(kShape.context));
   batch.tokens = batch.loss_tokens = tokens;
-  batch.batch_tokens = kShards * tokens;
+  batch.batch_tokens = shards * tokens;
   return batch;
 }
 
