@@ -42,12 +42,13 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
-  model.allocate_packed_weights(parameters);
+  const int64_t tokens = recipe.batch.micro_sequences * config.context;
+  model.allocate_packed_weights(parameters, tokens);
   Arena optimizer = Arena::measuring("optimizer");
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
                       optimizer);
   Arena activations = Arena::measuring("activations");
-  model.allocate_activations(activations, recipe.batch.micro_sequences * config.context);
+  model.allocate_activations(activations, tokens);
   ArenaSizes sizes = {.parameters = parameters.used_bytes(),
                       .optimizer = optimizer.used_bytes(),
                       .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),

@@ -24,7 +24,7 @@ std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh&
 Parameters& in_place(Transformer& model, const Recipe& recipe, std::unique_ptr<LoadedModel> weights,
                      Arena& arena) {
   model.parameters().allocate(arena, wide_of(model.config().dtype));
-  model.allocate_packed_weights(arena);
+  model.allocate_packed_weights(arena, recipe.batch.micro_sequences * model.config().context);
   set_recipe_values(model.parameters(), recipe, weights.get());
   if (weights && weights->model.config().experts.count > 0)
     model.routing().restore(weights->model.routing().memory());

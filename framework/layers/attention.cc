@@ -52,9 +52,9 @@ AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) con
           take({tokens, config_.hidden}), take_wide({config_.heads, tokens})};
 }
 
-void AttentionBlock::allocate_packed(Arena& arena) {
-  qkv_proj_.allocate_packed(arena, config_.dtype);
-  o_proj_.allocate_packed(arena, config_.dtype);
+void AttentionBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
+  qkv_proj_.reserve_packed(rooms, use);
+  o_proj_.reserve_packed(rooms, use);
 }
 
 void AttentionBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,

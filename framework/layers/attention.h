@@ -30,8 +30,8 @@ class AttentionBlock {
   AttentionBlock(Parameters& parameters, const ModelConfig& config, int64_t layer);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
   // saved.x += residual (may be empty); writes y = attention(norm(saved.x)), the branch alone. y may be
   // residual.
   void forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,

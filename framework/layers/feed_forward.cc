@@ -50,11 +50,11 @@ void FeedForwardBlock::allocate_missing(Saved& saved, Arena& arena, int64_t toke
     saved.gate_up_T2F = arena.allocate(config_.dtype, {tokens, 2 * config_.ffn});
 }
 
-void FeedForwardBlock::allocate_packed(Arena& arena) {
+void FeedForwardBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
   if (Moe* moe = std::get_if<Moe>(&branch_))
-    moe->allocate_packed(arena);
+    moe->reserve_packed(rooms, use);
   else
-    std::get<Mlp>(branch_).allocate_packed(arena, config_.dtype);
+    std::get<Mlp>(branch_).reserve_packed(rooms, use);
 }
 
 void FeedForwardBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,

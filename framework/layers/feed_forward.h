@@ -34,8 +34,8 @@ class FeedForwardBlock {
   Saved allocate(Arena& arena, int64_t tokens) const;
   // Makes what another layer's block saves enough for this one too.
   void allocate_missing(Saved& saved, Arena& arena, int64_t tokens) const;
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
   // saved.x += residual; writes y = feed_forward(norm(saved.x)), the branch alone. y may be residual.
   void forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
                const RoutedPositions& positions, Stream& stream) const;

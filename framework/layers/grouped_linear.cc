@@ -14,8 +14,8 @@ void for_each_group(const Tensor& first_E1, const Work& work) {
 
 }  // namespace
 
-void GroupedLinear::allocate_packed(Arena& arena, DType dtype) {
-  for (Linear& expert : experts_) expert.allocate_packed(arena, dtype);
+void GroupedLinear::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
+  for (Linear& expert : experts_) expert.reserve_packed(rooms, use);
 }
 
 void GroupedLinear::forward(Tensor y_RO, const Tensor& x_RI, const Tensor& first_E1, Stream& stream) const {

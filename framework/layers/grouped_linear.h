@@ -16,8 +16,8 @@ class GroupedLinear {
  public:
   // One product for each expert, all of one shape.
   explicit GroupedLinear(std::vector<Linear> experts) : experts_(std::move(experts)) {}
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena, DType dtype);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
 
   // y = x W_e^T.
   void forward(Tensor y_RO, const Tensor& x_RI, const Tensor& first_E1, Stream& stream) const;

@@ -71,7 +71,7 @@ Head::Scratch Head::allocate(Arena& arena, int64_t tokens) const {
           arena.allocate(DType::kF64, {rows})};
 }
 
-void Head::allocate_packed(Arena& arena) { weight_.allocate_packed(arena, config_.dtype); }
+void Head::reserve_packed(PackingRooms& rooms, const WeightUse& use) { weight_.reserve_packed(rooms, use); }
 
 void Head::forward_backward(std::span<double> loss_T, Tensor dn_TD, const Scratch& scratch,
                             const Tensor& n_TD, std::span<const int32_t> target_T,

@@ -27,8 +27,8 @@ class Head {
   Head(Parameters& parameters, const ModelConfig& config, int embedding_weight);
 
   Scratch allocate(Arena& arena, int64_t tokens) const;
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
   // Writes loss_T (f64 nats; 0 where target is -1) and dn_TD, the gradient of sum(weight * loss), and adds
   // the weight's gradient.
   void forward_backward(std::span<double> loss_T, Tensor dn_TD, const Scratch& scratch, const Tensor& n_TD,

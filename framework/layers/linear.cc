@@ -6,20 +6,11 @@
 
 namespace fern {
 
-void Linear::allocate_packed(Arena& arena, DType dtype) {
+void Linear::reserve_packed(PackingRooms& rooms, WeightUse use) {
   if (parameters_.pattern_of(run_) != nullptr) return;
   const Shape shape = parameters_.shape_of(run_);
-  packed_.emplace(shape[0], shape[1], dtype, arena);
-  packed_version_ = -1;
-}
-
-const PackedWeight* Linear::packed(Stream& stream) const {
-  if (!packed_) return nullptr;
-  if (packed_version_ != parameters_.version()) {
-    packed_->pack(parameters_.values_of(run_), stream);
-    packed_version_ = parameters_.version();
-  }
-  return &*packed_;
+  use.tokens *= parameters_.list()[static_cast<size_t>(run_.first)].token_share;
+  packed_.emplace(shape[0], shape[1], use, rooms);
 }
 
 const Pattern* Linear::pattern() const {
@@ -59,8 +50,8 @@ void Linear::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
     linear_forward(y_TO, x_TI, room, stream);
   else if (const SparseProduct* product = sparse())
     product->forward(y_TO, x_TI, parameters_.values_of(run_), stream);
-  else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_forward())
-    weight->forward(y_TO, x_TI, stream);
+  else if (packed_ && packed_->has_forward())
+    packed_->forward(y_TO, x_TI, parameters_.values_of(run_), parameters_.version(), stream);
   else
     linear_forward(y_TO, x_TI, parameters_.values_of(run_), stream);
 }
@@ -70,8 +61,8 @@ void Linear::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) c
     linear_backward_input(dx_TI, dy_TO, room, /*accumulate=*/false, stream);
   else if (const SparseProduct* product = sparse())
     product->backward_input(dx_TI, dy_TO, parameters_.values_of(run_), stream);
-  else if (const PackedWeight* weight = packed(stream); weight != nullptr && weight->has_backward())
-    weight->backward_input(dx_TI, dy_TO, stream);
+  else if (packed_ && packed_->has_backward())
+    packed_->backward_input(dx_TI, dy_TO, parameters_.values_of(run_), parameters_.version(), stream);
   else
     linear_backward_input(dx_TI, dy_TO, parameters_.values_of(run_), /*accumulate=*/false, stream);
 }

@@ -20,10 +20,10 @@ class Linear {
     parameters.add_product(run);
   }
 
-  // Keeps the weight in `arena` as products with activations of `dtype` read it fastest, from the first
-  // product after each change of the parameters on. Without it products take the weight as it lies. A sparse
-  // weight takes no room.
-  void allocate_packed(Arena& arena, DType dtype);
+  // Reserves room in `rooms` for the weight as products read it fastest, which are of use.tokens rows, or of
+  // its share of them in an expert. Without it products take the weight as it lies. A sparse weight takes no
+  // room.
+  void reserve_packed(PackingRooms& rooms, WeightUse use);
 
   // Writes y = x W^T.
   void forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const;
@@ -35,8 +35,6 @@ class Linear {
   void report(GradSink& sink) const;
 
  private:
-  // The packed weight, up to date; null where there is none.
-  const PackedWeight* packed(Stream& stream) const;
   // The pattern, and what was made of the one before given up; null where there is none.
   const Pattern* pattern() const;
   // The products over the pattern; null where there is none.
@@ -52,7 +50,7 @@ class Linear {
   mutable std::optional<SparseProduct> sparse_;
   mutable const Pattern* pattern_ = nullptr;
   mutable bool is_hardly_sparse_ = false;
-  mutable int64_t packed_version_ = -1, topology_version_ = -1;
+  mutable int64_t topology_version_ = -1;
 };
 
 }  // namespace fern

@@ -30,9 +30,9 @@ Mlp::Mlp(Parameters& parameters, const ModelConfig& config, const std::string& p
       gate_up_proj_(parameters, add_gate_up(parameters, config, prefix, ffn)),
       down_proj_(parameters, add_down(parameters, config, prefix, ffn)) {}
 
-void Mlp::allocate_packed(Arena& arena, DType dtype) {
-  gate_up_proj_.allocate_packed(arena, dtype);
-  down_proj_.allocate_packed(arena, dtype);
+void Mlp::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
+  gate_up_proj_.reserve_packed(rooms, use);
+  down_proj_.reserve_packed(rooms, use);
 }
 
 void Mlp::project(Tensor gate_up_T2F, const Tensor& n_TD, Stream& stream) const {

@@ -17,8 +17,8 @@ class Mlp {
   // Adds PREFIX.gate_proj, up_proj and down_proj to the parameters, which are borrowed.
   Mlp(Parameters& parameters, const ModelConfig& config, const std::string& prefix, int64_t ffn);
   int64_t ffn() const { return ffn_; }
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena, DType dtype);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
 
   // forward() in two parts; backward needs gate_up alone. h is scratch.
   void project(Tensor gate_up_T2F, const Tensor& n_TD, Stream& stream) const;

@@ -91,10 +91,10 @@ Moe::Saved Moe::allocate(Arena& arena, int64_t tokens) const {
   return saved;
 }
 
-void Moe::allocate_packed(Arena& arena) {
-  gate_up_proj_.allocate_packed(arena, config_.dtype);
-  down_proj_.allocate_packed(arena, config_.dtype);
-  if (shared_) shared_->allocate_packed(arena, config_.dtype);
+void Moe::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
+  gate_up_proj_.reserve_packed(rooms, use);
+  down_proj_.reserve_packed(rooms, use);
+  if (shared_) shared_->reserve_packed(rooms, use);
 }
 
 RoutingRule Moe::rule(const RoutedPositions& positions) const {

@@ -37,8 +37,8 @@ class Moe {
   Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
-  // See Linear::allocate_packed().
-  void allocate_packed(Arena& arena);
+  // See Linear::reserve_packed().
+  void reserve_packed(PackingRooms& rooms, const WeightUse& use);
   // forward() in two parts; backward needs what the first one saves. Padding comes out as zero. Writes to
   // positions.record.
   void project(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,

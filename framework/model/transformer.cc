@@ -128,7 +128,7 @@ RoutingState& Transformer::routing() { return state_->routing; }
 const RoutingState& Transformer::routing() const { return state_->routing; }
 RoutingRecord& Transformer::routing_record() { return state_->record; }
 
-void Transformer::allocate_packed_weights(Arena& arena) {
+void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens) {
   Parameters& parameters = state_->parameters;
   std::vector<ParameterRun> expanded = parameters.hardly_sparse_later();
   for (const auto& [run, pattern] : parameters.sparse_runs())
@@ -136,11 +136,14 @@ void Transformer::allocate_packed_weights(Arena& arena) {
   std::erase_if(expanded, [&](ParameterRun run) { return !parameters.is_multiplied(run); });
   if (!expanded.empty() && state_->config.dtype == DType::kF32)
     parameters.allocate_dense_room(arena, expanded);
+  const WeightUse use = {state_->config.dtype, static_cast<double>(tokens)};
+  PackingRooms& rooms = state_->packing_rooms = PackingRooms();
   for (Layer& layer : state_->layers) {
-    layer.attention.allocate_packed(arena);
-    layer.feed_forward.allocate_packed(arena);
+    layer.attention.reserve_packed(rooms, use);
+    layer.feed_forward.reserve_packed(rooms, use);
   }
-  state_->head.allocate_packed(arena);
+  state_->head.reserve_packed(rooms, use);
+  rooms.allocate(arena);
 }
 
 std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena,

@@ -36,10 +36,11 @@ class Transformer {
   RoutingRecord& routing_record();
 
   // Takes room for the weights as products read them fastest (ops/packed_weight.h); they are arranged by
-  // themselves when the parameters' version has changed. Also for one dense matrix, where patterns are hardly
-  // sparse or on their way from dense. Optional: without it training is slower, in bf16
-  // much.
-  void allocate_packed_weights(Arena& arena);
+  // themselves when the parameters' version has changed. Where forward() and backward() come with `tokens` at
+  // a time that costs so little that weights share room (ops/packing_rooms.h). Also takes room for one dense
+  // matrix, where patterns are hardly sparse or on their way from dense. Optional: without it training is
+  // slower, in bf16 much.
+  void allocate_packed_weights(Arena& arena, int64_t tokens = 1);
 
   // What forward keeps for backward, for one micro-batch of `tokens` positions, with the memory that layers
   // share. With a measuring arena it only counts. Several may be in flight. With config.recompute it is

@@ -11,6 +11,7 @@
 #include "framework/layers/norm.h"
 #include "framework/layers/routing_state.h"
 #include "framework/model/transformer.h"
+#include "framework/ops/packing_rooms.h"
 
 namespace fern {
 
@@ -42,6 +43,7 @@ struct Transformer::State {
   Parameters parameters;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;
+  PackingRooms packing_rooms;  // before what has packed weights there
   Embedding embedding;
   std::vector<Layer> layers;
   Norm norm;

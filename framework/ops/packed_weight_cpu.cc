@@ -1,6 +1,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "framework/ops/checks.h"
 #include "framework/ops/library_product.h"
@@ -21,34 +22,17 @@ LibraryProduct block_product(int64_t rows, int64_t columns, int64_t depth, DType
   return {{rows, columns, depth}, row_major(dtype, depth), dtype, row_major(dtype, columns), false};
 }
 
-// The layout of a packed [depth, columns] operand. Planned for one thread, as the products are.
-dnnl::memory::desc packed_layout(int64_t columns, int64_t depth, DType dtype, bool& fast) {
-  dnnl::memory::desc layout;
+// The layout of a packed [depth, columns] operand, where there is a fast one. Planned for one thread, as the
+// products are.
+std::optional<dnnl::memory::desc> packed_layout(int64_t columns, int64_t depth, DType dtype) {
+  std::optional<dnnl::memory::desc> layout;
 #pragma omp parallel num_threads(1)
   {
     omp_set_num_threads(1);
     const LibraryProduct product = block_product(kBlockRows, columns, depth, dtype);
-    fast = product.is_fast();
-    if (fast) layout = product.packed_b();
+    if (product.is_fast()) layout = product.packed_b();
   }
   return layout;
-}
-
-Tensor room_for(int64_t columns, int64_t depth, DType dtype, Arena& arena) {
-  bool fast = false;
-  const dnnl::memory::desc layout = packed_layout(columns, depth, dtype, fast);
-  if (!fast) return {};
-  return arena.allocate(DType::kI32, {static_cast<int64_t>((layout.get_size() + 3) / 4)});
-}
-
-void arrange(const Tensor& packed, int64_t columns, int64_t depth, DType dtype, const Tensor& w_OI,
-             OperandLayout w) {
-  bool fast = false;
-  dnnl::memory from(library_matrix(depth, columns, w), library_engine(), w_OI.data());
-  dnnl::memory to(packed_layout(columns, depth, dtype, fast), library_engine(), packed.data());
-  dnnl::stream stream(library_engine());
-  dnnl::reorder(from, to).execute(stream, from, to);
-  stream.wait();
 }
 
 // C = A B with packed B, block by block of C's rows.
@@ -75,43 +59,83 @@ void product(const Tensor& c, const Tensor& a, const Tensor& packed, int64_t col
 
 }  // namespace
 
-PackedWeight::PackedWeight(int64_t outputs, int64_t inputs, DType dtype, Arena& arena)
-    : outputs_(outputs), inputs_(inputs), dtype_(dtype) {
-  if (dtype == DType::kF64) return;
-  forward_ = room_for(outputs, inputs, dtype, arena);
-  if (dtype == DType::kBF16) backward_ = room_for(inputs, outputs, dtype, arena);
+// B of C = A B, and where it is packed.
+struct PackedWeight::Operand {
+  // Null where the library has no fast layout for it. `w` says how [depth, columns] lies in the weight.
+  static std::unique_ptr<Operand> make(int64_t columns, int64_t depth, OperandLayout w, DType dtype);
+  // The weight as it is packed, once it has been.
+  const Tensor& packed(const Tensor& w_OI, int64_t version, Stream& stream) const;
+  size_t bytes() const { return layout.get_size(); }
+
+  dnnl::memory::desc weight, layout;
+  dnnl::reorder arrange;
+  PackingRoom* room = nullptr;
+};
+
+std::unique_ptr<PackedWeight::Operand> PackedWeight::Operand::make(int64_t columns, int64_t depth,
+                                                                   OperandLayout w, DType dtype) {
+  const std::optional<dnnl::memory::desc> layout = packed_layout(columns, depth, dtype);
+  if (!layout) return nullptr;
+  const dnnl::memory::desc weight = library_matrix(depth, columns, w);
+  const dnnl::reorder::primitive_desc arrange(library_engine(), weight, library_engine(), *layout);
+  return std::make_unique<Operand>(Operand{weight, *layout, dnnl::reorder(arrange)});
 }
 
-void PackedWeight::pack(const Tensor& w_OI, Stream& stream) {
-  if (!has_forward() && !has_backward()) return;
-  expect_on_cpu("packed_weight", stream, {w_OI});
+const Tensor& PackedWeight::Operand::packed(const Tensor& w_OI, int64_t version, Stream& stream) const {
+  const Tensor& memory = room->memory();
+  if (!room->must_pack(this, version)) return memory;
+  const OpTimer timer(stream, "pack_weight", {.bytes = static_cast<double>(w_OI.bytes() + bytes())});
+  dnnl::memory from(weight, library_engine(), w_OI.data()), to(layout, library_engine(), memory.data());
+  dnnl::stream library_stream(library_engine());
+  arrange.execute(library_stream, from, to);
+  library_stream.wait();
+  return memory;
+}
+
+PackedWeight::PackedWeight(int64_t outputs, int64_t inputs, const WeightUse& use, PackingRooms& rooms)
+    : outputs_(outputs), inputs_(inputs), dtype_(use.dtype) {
+  if (dtype_ == DType::kF64) return;
+  forward_ = Operand::make(outputs, inputs, {DType::kF32, 1, inputs}, dtype_);
+  if (forward_) forward_->room = &rooms.reserve(PackingRooms::Side::kForward, forward_->bytes(), use);
+  if (dtype_ == DType::kBF16) backward_ = Operand::make(inputs, outputs, {DType::kF32, inputs, 1}, dtype_);
+  if (backward_) backward_->room = &rooms.reserve(PackingRooms::Side::kBackward, backward_->bytes(), use);
+}
+
+PackedWeight::PackedWeight(PackedWeight&&) noexcept = default;
+PackedWeight& PackedWeight::operator=(PackedWeight&&) noexcept = default;
+PackedWeight::~PackedWeight() = default;
+
+void PackedWeight::expect_weight(const Tensor& w_OI) const {
   expect_tensor("packed_weight", "w", w_OI, DType::kF32, {outputs_, inputs_});
-  const OpTimer timer(stream, "pack_weight", touches({w_OI, forward_, backward_}));
-  if (has_forward()) arrange(forward_, outputs_, inputs_, dtype_, w_OI, {DType::kF32, 1, inputs_});
-  if (has_backward()) arrange(backward_, inputs_, outputs_, dtype_, w_OI, {DType::kF32, inputs_, 1});
 }
 
-void PackedWeight::forward(Tensor y_TO, const Tensor& x_TI, Stream& stream) const {
-  expect_on_cpu("packed_weight", stream, {y_TO, x_TI});
+void PackedWeight::forward(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, int64_t version,
+                           Stream& stream) {
+  expect_on_cpu("packed_weight", stream, {y_TO, x_TI, w_OI});
   expect_rank("packed_weight", "x", x_TI, 2);
   expect_tensor("packed_weight", "x", x_TI, dtype_, {x_TI.dim(0), inputs_});
   expect_tensor("packed_weight", "y", y_TO, dtype_, {x_TI.dim(0), outputs_});
-  const OpTimer timer(stream, "packed_forward", product_work(y_TO, x_TI, forward_.bytes()));
-  product(y_TO, x_TI, forward_, outputs_, inputs_);
+  expect_weight(w_OI);
+  const Tensor& packed = forward_->packed(w_OI, version, stream);
+  const OpTimer timer(stream, "packed_forward", product_work(y_TO, x_TI, forward_->bytes()));
+  product(y_TO, x_TI, packed, outputs_, inputs_);
 }
 
-void PackedWeight::backward_input(Tensor dx_TI, const Tensor& dy_TO, Stream& stream) const {
-  expect_on_cpu("packed_weight", stream, {dx_TI, dy_TO});
+void PackedWeight::backward_input(Tensor dx_TI, const Tensor& dy_TO, const Tensor& w_OI, int64_t version,
+                                  Stream& stream) {
+  expect_on_cpu("packed_weight", stream, {dx_TI, dy_TO, w_OI});
   expect_rank("packed_weight", "dy", dy_TO, 2);
   expect_tensor("packed_weight", "dy", dy_TO, dtype_, {dy_TO.dim(0), outputs_});
   expect_tensor("packed_weight", "dx", dx_TI, dtype_, {dy_TO.dim(0), inputs_});
-  const OpTimer timer(stream, "packed_backward_input", product_work(dy_TO, dx_TI, backward_.bytes()));
-  product(dx_TI, dy_TO, backward_, inputs_, outputs_);
+  expect_weight(w_OI);
+  const Tensor& packed = backward_->packed(w_OI, version, stream);
+  const OpTimer timer(stream, "packed_backward_input", product_work(dy_TO, dx_TI, backward_->bytes()));
+  product(dx_TI, dy_TO, packed, inputs_, outputs_);
 }
 
 void PackedWeight::give_back() const {
-  fern::give_back(forward_, 0);
-  fern::give_back(backward_, 0);
+  for (const Operand* operand : {forward_.get(), backward_.get()})
+    if (operand != nullptr && !operand->room->is_shared()) fern::give_back(operand->room->memory(), 0);
 }
 
 }  // namespace fern

@@ -52,6 +52,7 @@ bool prefers_dense(double density, BlockShape block, DType dtype) {
 ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens) {
   const int64_t outputs = pattern.rows(), inputs = pattern.columns();
   Tensor x, y, w, dw, values, dvalues;
+  PackingRooms rooms;
   std::optional<PackedWeight> packed;
   const Arena arena = sized_arena("products", [&](Arena& a) {
     x = a.allocate(dtype, {tokens, inputs});
@@ -60,11 +61,12 @@ ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t token
     dw = a.allocate(DType::kF32, {outputs, inputs});
     values = a.allocate(DType::kF32, {pattern.nonzeros()});
     dvalues = a.allocate(DType::kF32, {pattern.nonzeros()});
-    packed.emplace(outputs, inputs, dtype, a);
+    rooms = PackingRooms();
+    packed.emplace(outputs, inputs, WeightUse{dtype}, rooms);
+    rooms.allocate(a);
   });
   Stream stream;
   const SparseProduct sparse(pattern);
-  packed->pack(w, stream);
   return {.sparse_s = best_seconds([&] {
             sparse.forward(y, x, values, stream);
             sparse.backward_input(x, y, values, stream);
@@ -72,11 +74,11 @@ ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t token
           }),
           .dense_s = best_seconds([&] {
             if (packed->has_forward())
-              packed->forward(y, x, stream);
+              packed->forward(y, x, w, 0, stream);
             else
               linear_forward(y, x, w, stream);
             if (packed->has_backward())
-              packed->backward_input(x, y, stream);
+              packed->backward_input(x, y, w, 0, stream);
             else
               linear_backward_input(x, y, w, /*accumulate=*/false, stream);
             linear_backward_weight(dw, y, x, stream);

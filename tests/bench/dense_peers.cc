@@ -19,24 +19,22 @@ namespace {
 DensePeer fern_engine(const LayerOperands& s) {
   const int64_t outputs = s.w_OI.dim(0), inputs = s.w_OI.dim(1);
   const DType dtype = s.x_TI.dtype();
-  Arena measure = Arena::measuring("packed weight");
-  PackedWeight(outputs, inputs, dtype, measure);
-  const auto arena = std::make_shared<Arena>("packed weight", measure.used_bytes());
-  const auto packed = std::make_shared<PackedWeight>(outputs, inputs, dtype, *arena);
-  Stream stream;
-  packed->pack(s.w_OI, stream);
+  const auto rooms = std::make_shared<PackingRooms>();
+  const auto packed = std::make_shared<PackedWeight>(outputs, inputs, WeightUse{dtype}, *rooms);
+  const auto arena =
+      std::make_shared<Arena>(sized_arena("packed weight", [&](Arena& a) { rooms->allocate(a); }));
   return {"Fern",
           {[=] {
              Stream here;
-             if (packed->has_forward()) return packed->forward(s.y_TO, s.x_TI, here);
+             if (packed->has_forward()) return packed->forward(s.y_TO, s.x_TI, s.w_OI, 0, here);
              linear_forward(s.y_TO, s.x_TI, s.w_OI, here);
            },
            [=] {
              Stream here;
-             if (packed->has_backward()) return packed->backward_input(s.dx_TI, s.dy_TO, here);
+             if (packed->has_backward()) return packed->backward_input(s.dx_TI, s.dy_TO, s.w_OI, 0, here);
              linear_backward_input(s.dx_TI, s.dy_TO, s.w_OI, false, here);
            },
-           [=, keep = arena] {
+           [=, keep = arena, keep_rooms = rooms] {
              Stream here;
              linear_backward_weight(s.dw_OI, s.dy_TO, s.x_TI, here);
            }}};

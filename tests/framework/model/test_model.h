@@ -36,10 +36,11 @@ class RecordingSink : public GradSink {
 
 struct TestModel {
   // Whoever writes values afterwards calls parameters().note_change(), unless the weights are not packed.
-  explicit TestModel(const ModelConfig& config, uint64_t seed = 1, bool packed = true)
+  // `tokens` as in allocate_packed_weights().
+  explicit TestModel(const ModelConfig& config, uint64_t seed = 1, bool packed = true, int64_t tokens = 1)
       : model(config), parameter_arena(sized_arena("parameters", [&](Arena& arena) {
           model.parameters().allocate(arena, wide_of(config.dtype));
-          if (packed) model.allocate_packed_weights(arena);
+          if (packed) model.allocate_packed_weights(arena, tokens);
         })) {
     const Parameters& parameters = model.parameters();
     for (size_t i = 0; i < parameters.list().size(); ++i) {

@@ -6,11 +6,11 @@
 #include "framework/ops/cross_entropy.h"
 #include "framework/ops/embedding.h"
 #include "framework/ops/linear.h"
-#include "framework/ops/packed_weight.h"
 #include "framework/ops/rms_norm.h"
 #include "framework/ops/rotary.h"
 #include "framework/ops/swiglu.h"
 #include "tests/framework/ops/bf16_testing.h"
+#include "tests/framework/ops/packed_testing.h"
 
 namespace fern::testing {
 namespace {
@@ -52,15 +52,12 @@ TEST(BF16, PackedWeightMatchesF64) {
   for (const auto [tokens, inputs, outputs] : kSizes) {
     Both x({tokens, inputs}, 1), dy({tokens, outputs}, 2), y({tokens, outputs}), dx({tokens, inputs});
     BothWide w({outputs, inputs}, 3);
-    std::optional<PackedWeight> packed;
-    const Arena arena =
-        sized_arena("packed", [&](Arena& a) { packed.emplace(outputs, inputs, DType::kBF16, a); });
+    PackedWeights packed(outputs, inputs, DType::kBF16);
     if (!packed->has_forward()) GTEST_SKIP() << "this processor, or its library, has no fast bf16 products";
-    packed->pack(w.narrow.tensor(), stream);
-    packed->forward(y.narrow.tensor(), x.narrow.tensor(), stream);
+    packed->forward(y.narrow.tensor(), x.narrow.tensor(), w.narrow.tensor(), 0, stream);
     linear_forward(y.wide.tensor(), x.wide.tensor(), w.wide.tensor(), stream);
     expect_near(y, "y");
-    packed->backward_input(dx.narrow.tensor(), dy.narrow.tensor(), stream);
+    packed->backward_input(dx.narrow.tensor(), dy.narrow.tensor(), w.narrow.tensor(), 0, stream);
     linear_backward_input(dx.wide.tensor(), dy.wide.tensor(), w.wide.tensor(), false, stream);
     expect_near(dx, "dx");
   }
@@ -179,13 +176,10 @@ TEST(BF16, BitsDoNotDependOnThreads) {
   expect_bits_independent_of_threads<uint16_t>([&] {
     Both y({kTokens, kOutputs}), dx({kTokens, kInputs});
     Values<float> dw({kOutputs, kInputs});
-    std::optional<PackedWeight> packed;
-    const Arena arena =
-        sized_arena("packed", [&](Arena& a) { packed.emplace(kOutputs, kInputs, DType::kBF16, a); });
+    PackedWeights packed(kOutputs, kInputs, DType::kBF16);
     if (packed->has_forward()) {
-      packed->pack(w.narrow.tensor(), stream);
-      packed->forward(y.narrow.tensor(), x.narrow.tensor(), stream);
-      packed->backward_input(dx.narrow.tensor(), dy.narrow.tensor(), stream);
+      packed->forward(y.narrow.tensor(), x.narrow.tensor(), w.narrow.tensor(), 0, stream);
+      packed->backward_input(dx.narrow.tensor(), dy.narrow.tensor(), w.narrow.tensor(), 0, stream);
     }
     linear_backward_weight(dw.tensor(), dy.narrow.tensor(), x.narrow.tensor(), stream);
     std::vector<uint16_t> bits;

@@ -1,9 +1,9 @@
 #include "framework/ops/packed_weight.h"
 
-#include <optional>
-
+#include "framework/core/profile.h"
 #include "framework/ops/linear.h"
 #include "tests/framework/ops/op_testing.h"
+#include "tests/framework/ops/packed_testing.h"
 
 namespace fern::testing {
 namespace {
@@ -13,13 +13,10 @@ std::vector<float> packed_forward(const Shape& x_shape, int64_t outputs) {
   const int64_t inputs = x_shape[1];
   auto x = Values<float>::random(x_shape, 1), w = Values<float>::random({outputs, inputs}, 2);
   Values<float> y({x_shape[0], outputs});
-  std::optional<PackedWeight> packed;
-  const Arena arena =
-      sized_arena("packed", [&](Arena& a) { packed.emplace(outputs, inputs, DType::kF32, a); });
+  PackedWeights packed(outputs, inputs, DType::kF32);
   if (!packed->has_forward()) return {};
   Stream stream;
-  packed->pack(w.tensor(), stream);
-  packed->forward(y.tensor(), x.tensor(), stream);
+  packed->forward(y.tensor(), x.tensor(), w.tensor(), 0, stream);
   return y.data();
 }
 
@@ -54,27 +51,75 @@ TEST(PackedWeight, IsPackedAnewAfterAChange) {
   constexpr int64_t kSize = 40;
   auto x = Values<float>::random({kSize, kSize}, 1), w = Values<float>::random({kSize, kSize}, 2);
   Values<float> before({kSize, kSize}), after({kSize, kSize});
-  std::optional<PackedWeight> packed;
-  const Arena arena = sized_arena("packed", [&](Arena& a) { packed.emplace(kSize, kSize, DType::kF32, a); });
+  PackedWeights packed(kSize, kSize, DType::kF32);
   if (!packed->has_forward()) GTEST_SKIP() << "this processor, or its library, has no packed layout for f32";
   Stream stream;
-  packed->pack(w.tensor(), stream);
-  packed->forward(before.tensor(), x.tensor(), stream);
+  packed->forward(before.tensor(), x.tensor(), w.tensor(), 1, stream);
   for (float& value : w.data()) value = -value;
-  packed->pack(w.tensor(), stream);
-  packed->forward(after.tensor(), x.tensor(), stream);
+  packed->forward(after.tensor(), x.tensor(), w.tensor(), 2, stream);
   for (int64_t i = 0; i < kSize * kSize; ++i) ASSERT_EQ(after[i], -before[i]);
 }
 
-TEST(PackedWeight, RefusesWrongShapesAndTypes) {
-  std::optional<PackedWeight> packed;
-  const Arena arena = sized_arena("packed", [&](Arena& a) { packed.emplace(5, 4, DType::kF32, a); });
+// Times that weights were packed.
+int64_t packings(const Profile& profile) {
+  int64_t calls = 0;
+  for (const Profile::Total& total : profile.totals())
+    if (total.name == "pack_weight") calls += total.calls;
+  return calls;
+}
+
+// Three weights in turn, twice: first one, twice in a row.
+struct Turns {
+  std::vector<std::vector<float>> results;
+  int64_t packings = 0;
+  size_t bytes = 0;
+};
+
+Turns take_turns(double tokens) {
+  const std::vector<PackedWeights::Size> sizes = {{48, 64}, {96, 64}, {48, 64}};
+  PackedWeights packed(sizes, {DType::kF32, tokens});
+  Turns turns = {.results = {}, .bytes = packed.arena.used_bytes()};
+  if (!packed->has_forward()) return turns;
+  auto x = Values<float>::random({130, 64}, 1);
+  Profile profile;
   Stream stream;
-  Values<float> w({4, 5}), x({3, 5}), y({3, 5});
+  stream.set_profile(&profile);
+  profile.begin_step(1), profile.begin_step(2);
+  for (const size_t i : {0, 0, 1, 2, 0, 1, 2}) {
+    auto w = Values<float>::random({sizes[i].outputs, 64}, 10 + i);
+    Values<float> y({130, sizes[i].outputs});
+    packed.weights[i].forward(y.tensor(), x.tensor(), w.tensor(), 0, stream);
+    turns.results.push_back(y.data());
+  }
+  turns.packings = packings(profile);
+  return turns;
+}
+
+TEST(PackedWeight, WeightsThatShareRoomGiveTheSameBits) {
+  const Turns apart = take_turns(1), together = take_turns(1 << 20);
+  if (apart.results.empty()) GTEST_SKIP() << "this processor, or its library, has no packed layout for f32";
+  EXPECT_EQ(apart.results, together.results);
+  EXPECT_EQ(apart.packings, 3);
+  EXPECT_EQ(together.packings, 6) << "whenever another weight has been there";
+  EXPECT_EQ(apart.bytes, 2 * together.bytes) << "the room of the largest";
+}
+
+TEST(PackingRooms, AreSharedWhereProductsAreLong) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    EXPECT_FALSE(shares_packing({dtype, 1}));
+    EXPECT_FALSE(shares_packing({dtype, 256}));
+    EXPECT_TRUE(shares_packing({dtype, 2048}));
+  }
+}
+
+TEST(PackedWeight, RefusesWrongShapesAndTypes) {
+  PackedWeights packed(5, 4, DType::kF32);
+  Stream stream;
+  Values<float> w({5, 4}), across({4, 5}), x({3, 4}), wide_x({3, 5}), y({3, 5});
   if (!packed->has_forward()) GTEST_SKIP() << "this processor, or its library, has no packed layout for f32";
-  expect_error([&] { packed->pack(w.tensor(), stream); },
+  expect_error([&] { packed->forward(y.tensor(), x.tensor(), across.tensor(), 0, stream); },
                "[packed_weight] w: expected f32 [5, 4], got f32 [4, 5]");
-  expect_error([&] { packed->forward(y.tensor(), x.tensor(), stream); },
+  expect_error([&] { packed->forward(y.tensor(), wide_x.tensor(), w.tensor(), 0, stream); },
                "[packed_weight] x: expected f32 [3, 4], got f32 [3, 5]");
 }
 
