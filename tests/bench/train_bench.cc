@@ -1,4 +1,4 @@
-// Training speed of a Llama shape: whole steps (forward, backward, clipping, AdamW) on one micro-batch, and
+// Training speed of a Llama shape: whole steps (forward, backward, clipping, AdamW) on the same batch, and
 // the peak of the process's memory. train_peer.py runs the same step in PyTorch, interleaved with this
 // program.
 //
@@ -34,7 +34,7 @@ double now_s() {
 }
 
 // Random tokens, one document a sequence, every position with a target.
-MicroBatch random_batch(const ModelConfig& model, int64_t sequences) {
+MicroBatch random_batch(const ModelConfig& model, int64_t sequences, int64_t batch_tokens) {
   MicroBatch batch;
   batch.sequences = sequences;
   batch.context = model.context;
@@ -47,12 +47,12 @@ MicroBatch random_batch(const ModelConfig& model, int64_t sequences) {
     batch.input_T.push_back(id(0));
     batch.target_T.push_back(id(1));
     batch.document_start_T.push_back(static_cast<int32_t>(t / model.context * model.context));
-    batch.loss_weight_T.push_back(1.0f / static_cast<float>(tokens));
+    batch.loss_weight_T.push_back(1.0f / static_cast<float>(batch_tokens));
   }
   batch.language_S.assign(static_cast<size_t>(sequences), 0);
   batch.length_S.assign(static_cast<size_t>(sequences), static_cast<int32_t>(model.context));
   batch.tokens = batch.loss_tokens = tokens;
-  batch.batch_tokens = tokens;
+  batch.batch_tokens = batch_tokens;
   return batch;
 }
 
@@ -71,8 +71,11 @@ class Bench {
  public:
   explicit Bench(const TrainBenchOptions& options)
       : model_(made_sparse(Transformer(options.model), options.sparsity)),
-        batch_(random_batch(options.model, options.sequences)),
-        sequence_losses_(static_cast<size_t>(options.sequences)),
+        batch_(random_batch(options.model, options.sequences / options.micro_batches,
+                            options.sequences * options.model.context)),
+        micro_batches_(options.micro_batches),
+        keep_packed_(options.keep_packed),
+        sequence_losses_(static_cast<size_t>(batch_.sequences)),
         arena_(sized_arena("bench", [this](Arena& arena) { allocate(arena); })) {
     model_.parameters().initialize(1);
     squares_.resize(static_cast<size_t>(gradient_chunks(model_.parameters())));
@@ -83,22 +86,27 @@ class Bench {
     StepTimes times;
     profile_.begin_step(updates_ + 1);
     const SpanTimer timer(stream_, "step");
-    const double begin = now_s();
     fill_zero(model_.parameters().gradients());
-    loss_ = model_.forward(*activations_, sequence_losses_, batch_, stream_);
-    times.forward_s = now_s() - begin;
-    model_.backward(*activations_, batch_, sink_, stream_);
-    times.backward_s = now_s() - begin - times.forward_s;
+    loss_ = 0;
+    for (int64_t i = 0; i < micro_batches_; ++i) {
+      const double start = now_s();
+      loss_ += model_.forward(*activations_, sequence_losses_, batch_, stream_);
+      const double middle = now_s();
+      model_.backward(*activations_, batch_, sink_, stream_);
+      times.forward_s += middle - start;
+      times.backward_s += now_s() - middle;
+    }
+    const double done = now_s();
     square_sums(squares_, model_.parameters(), optimizer_->slice());
     const double scale = std::min(1.0, kClipNorm / norm_of(squares_));
     optimizer_->step(model_.parameters(), 3e-4, scale, ++updates_, stream_);
-    times.update_s = now_s() - begin - times.forward_s - times.backward_s;
+    times.update_s = now_s() - done;
     return times;
   }
 
   const Profile& profile() const { return profile_; }
   double loss() const { return loss_; }
-  int64_t tokens() const { return batch_.tokens; }
+  int64_t tokens() const { return micro_batches_ * batch_.tokens; }
   int64_t parameters() const { return model_.parameters().elements(); }
   // Bytes of values, gradients, moments and index of the sparse weights, and what dense ones would take.
   std::pair<double, double> sparse_bytes() const {
@@ -116,7 +124,7 @@ class Bench {
  private:
   void allocate(Arena& arena) {
     model_.parameters().allocate(arena, wide_of(model_.config().dtype));
-    model_.allocate_packed_weights(arena);
+    model_.allocate_packed_weights(arena, keep_packed_ ? 1 : batch_.tokens);
     activations_ = model_.allocate_activations(arena, batch_.tokens);
     optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, model_.parameters(),
                                          Slice{0, model_.parameters().padded_elements()}, arena);
@@ -130,6 +138,8 @@ class Bench {
 
   Transformer model_;
   MicroBatch batch_;
+  int64_t micro_batches_;  // all alike
+  bool keep_packed_;
   std::vector<double> sequence_losses_;
   std::unique_ptr<Transformer::Activations> activations_;
   std::unique_ptr<AdamW> optimizer_;
@@ -185,6 +195,10 @@ void print_shape(const TrainBenchOptions& options) {
   fmt::print("{}, {} threads, {}; d {}, {} layers, {} heads, ffn {}, vocabulary {}, {} x {} tokens\n",
              processor_name(), omp_get_max_threads(), name_of(model.dtype), model.hidden, model.layers,
              model.heads, model.ffn, model.vocabulary, options.sequences, model.context);
+  if (options.micro_batches > 1) fmt::print("in {} micro-batches\n", options.micro_batches);
+  if (model.experts.count > 0)
+    fmt::print("{} experts of that ffn in every layer, {} for each token\n", model.experts.count,
+               model.experts.active);
 }
 
 void print_result(const TrainBenchOptions& options, const Measured& measured) {

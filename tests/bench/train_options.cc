@@ -34,7 +34,13 @@ TrainBenchOptions read_train_bench_options(int argc, char** argv) {
   program.add_option("--vocabulary", model.vocabulary, "token ids")->capture_default_str();
   program.add_option("--context", model.context, "tokens of a sequence")->capture_default_str();
   program.add_option("--sequences", options.sequences, "sequences of a step")->capture_default_str();
+  program.add_option("--micro-batches", options.micro_batches, "micro-batches they are cut into")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  program.add_flag("--keep-packed", options.keep_packed, "keep every weight packed, for comparison");
   program.add_option("--dtype", dtype, "f32 or bf16")->capture_default_str();
+  program.add_option("--experts", model.experts.count, "experts of --ffn in every layer (default: dense)");
+  program.add_option("--active", model.experts.active, "experts of a token")->capture_default_str();
   program.add_option("--sparsity", options.sparsity.sparsity,
                      "share of the weights of attention and feed-forward that do not exist");
   program.add_option("--block", options.sparsity.block, "side of their blocks (default: unstructured)")
@@ -50,6 +56,9 @@ TrainBenchOptions read_train_bench_options(int argc, char** argv) {
   } catch (const CLI::ParseError& end) {
     std::exit(program.exit(end));
   }
+  if (options.sequences % options.micro_batches != 0)
+    fail_usage("--micro-batches {}: expected a divisor of --sequences {}", options.micro_batches,
+               options.sequences);
   model.dtype = dtype_named(dtype);
   if (model.heads == 0) model.heads = std::max<int64_t>(1, model.hidden / 64);
   model.kv_heads = model.heads;

@@ -8,8 +8,10 @@ namespace fern {
 
 struct TrainBenchOptions {
   ModelConfig model = {.vocabulary = 16000, .layers = 6, .hidden = 512, .ffn = 1408, .context = 512};
-  int64_t sequences = 4;
-  SparsityConfig sparsity;  // dense unless a sparsity is asked for
+  int64_t sequences = 4;      // of a step
+  int64_t micro_batches = 1;  // that they are cut into
+  bool keep_packed = false;   // every weight, where Fern would pack some anew for each product
+  SparsityConfig sparsity;    // dense unless a sparsity is asked for
   int steps = 5;
   bool measure_peak = true;  // of the matrix product
   bool profile = false;

@@ -2,13 +2,14 @@
 """Speed and memory of bench_train's shape beside PyTorch's, from one interleaved run.
 
     train_peer.py BENCH_TRAIN [--hidden 512 --layers 6 --ffn 1408 ...] [--dtype f32|bf16] [--threads 2] [--rounds 5]
-                  [--sparsity 0.9 [--block 4]]
+                  [--sparsity 0.9 [--block 4]] [--experts 8 [--active 2]] [--micro-batches 2]
 
 Each round runs bench_train, then every mode of PyTorch: eager and compiled, and for bf16 each of them both with
 autocast over fp32 weights and with a model that is bf16 throughout. Both sides take whole steps on the same
 batch: forward, backward, clipping, AdamW. Medians over all steps of all rounds are compared. With --sparsity, Fern's
 attention projections and feed-forward are sparse, and beside it are its own dense model and PyTorch's modes, each dense
-and with masks that multiply the same weights.
+and with masks that multiply the same weights. With --experts every layer has experts of --ffn. --micro-batches cuts
+Fern's batch; PyTorch's stays whole.
 
 Every mode lives in a process of its own, and what torch.compile makes is made by an earlier process, so that a
 mode's peak memory is that of its steps. The peer is the fastest mode for speed and the smallest for memory.
@@ -35,6 +36,9 @@ def parse_arguments():
     parser.add_argument("--dtype", choices=MODES, default="f32")
     parser.add_argument("--sparsity", type=float, default=0, help="share of the weights that do not exist")
     parser.add_argument("--block", type=int, default=1, help="side of Fern's blocks; the masks stay unstructured")
+    parser.add_argument("--experts", type=int, default=0, help="experts of --ffn in every layer; 0: dense")
+    parser.add_argument("--active", type=int, default=2, help="experts of a token")
+    parser.add_argument("--micro-batches", type=int, default=1, help="that Fern cuts a step's sequences into")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of each side in a round")
@@ -93,7 +97,8 @@ class Fern:
         self.rates, self.gemm_flops = [], 0
 
     def run(self, steps):
-        shape = [f"--{name}={getattr(arguments, name)}" for name in [*SHAPE, "heads", "dtype"]]
+        options = [*SHAPE, "heads", "dtype", "experts", "active", "micro_batches"]
+        shape = [f"--{name.replace('_', '-')}={getattr(arguments, name)}" for name in options]
         if self.sparsity:
             shape += [f"--sparsity={self.sparsity}", f"--block={arguments.block}"]
         output = subprocess.run([arguments.bench_train, f"--steps={steps}", *shape], env=environment, check=True,

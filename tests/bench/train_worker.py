@@ -41,6 +41,33 @@ class MaskedLinear(torch.nn.Linear):
         return F.linear(x, self.weight * self.mask)
 
 
+class Experts(torch.nn.Module):
+    """Top-k experts, Mixtral's gates: rows sorted by expert, a product for each group of them."""
+
+    def __init__(self):
+        super().__init__()
+        def weights(*shape):
+            return torch.nn.ParameterList(torch.nn.Parameter(torch.empty(*shape)) for _ in range(SHAPE.experts))
+        self.router = torch.nn.Linear(SHAPE.hidden, SHAPE.experts, bias=False)
+        self.gate_up = weights(2 * SHAPE.ffn, SHAPE.hidden)
+        self.down = weights(SHAPE.hidden, SHAPE.ffn)
+
+    def forward(self, x):
+        n = x.flatten(0, 1)
+        gates, chosen = self.router(n).float().softmax(-1).topk(SHAPE.active)
+        gates = (gates / gates.sum(-1, keepdim=True)).flatten()
+        order = chosen.flatten().argsort(stable=True)
+        token = order // SHAPE.active
+        groups = n[token].split(chosen.flatten().bincount(minlength=SHAPE.experts).tolist())
+        rows = torch.cat([self.expert(e, group) for e, group in enumerate(groups)])
+        y = torch.zeros_like(n).index_add_(0, token, (rows * gates[order, None]).to(n.dtype))
+        return y.view(x.shape)
+
+    def expert(self, e, rows):
+        gate, up = F.linear(rows, self.gate_up[e]).chunk(2, dim=-1)
+        return F.linear(F.silu(gate) * up, self.down[e])
+
+
 class Layer(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -50,6 +77,9 @@ class Layer(torch.nn.Module):
         self.qkv = Linear(hidden, 3 * hidden, bias=False)
         self.o = Linear(hidden, hidden, bias=False)
         self.ffn_norm = torch.nn.RMSNorm(hidden, eps=1e-5)
+        if SHAPE.experts:
+            self.experts = Experts()
+            return
         self.gate_up = Linear(hidden, 2 * ffn, bias=False)
         self.down = Linear(ffn, hidden, bias=False)
 
@@ -60,6 +90,8 @@ class Layer(torch.nn.Module):
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.o(o.transpose(1, 2).reshape(batch, length, hidden))
+        if SHAPE.experts:
+            return x + self.experts(self.ffn_norm(x))
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
 
