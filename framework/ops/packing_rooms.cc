@@ -7,7 +7,7 @@ namespace fern {
 bool shares_packing(const WeightUse& use) {
   constexpr double kMostShare = 0.01;
   // What a product does while packing moves a byte: in f32, packing once for 2048 tokens took 0.5 % of a
-  // training step (2 cores of a Zen 3).
+  // training step (a busy 2-core Zen 3). bf16 is taken to be alike; it has not been measured.
   constexpr double kFlopsPerByte = 7.5;
   // Of each weight: read as f32 and written, in bf16 for each of two products.
   const double packed_bytes = use.dtype == DType::kBF16 ? 2 * (4 + 2) : 4 + 4;
