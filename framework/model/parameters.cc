@@ -91,7 +91,8 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
 }
 
 void Parameters::add_run(ParameterRun run) {
-  if (std::ranges::find(runs_, run) == runs_.end()) runs_.push_back(run);
+  if (std::ranges::find(runs_, run) != runs_.end()) return;
+  runs_.insert(std::ranges::upper_bound(runs_, run.first, {}, &ParameterRun::first), run);
 }
 
 void Parameters::add_product(ParameterRun run) {

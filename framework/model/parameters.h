@@ -68,7 +68,7 @@ class Parameters {
   void add_run(ParameterRun run);
   // The same, in products.
   void add_product(ParameterRun run);
-  const std::vector<ParameterRun>& runs() const { return runs_; }
+  const std::vector<ParameterRun>& runs() const { return runs_; }  // in the order of list()
   bool is_multiplied(ParameterRun run) const;
 
   // Gives these runs patterns, in place of any that they had; all other runs stay as they are. After

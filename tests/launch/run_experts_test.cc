@@ -56,16 +56,27 @@ TEST_F(ExpertRun, ThePlanTellsAllParametersAndThoseThatATokenUses) {
   EXPECT_TRUE(has(planned.out, "tokens/s")) << planned.out;
 }
 
-TEST_F(ExpertRun, ExpertsMayBeSparse) {
-  const Outcome run = run_fern(
-      train("sparse", experts({"--set", "sparsity.method=rigl", "--set", "sparsity.sparsity=0.8", "--set",
-                               "sparsity.interval=5", "--set", "sparsity.scoring_steps=3"})));
+TEST_F(ExpertRun, SparseExpertsAreSavedLoadedAndGoOn) {
+  const std::vector<std::string> rigl =
+      experts({"--set", "sparsity.method=rigl", "--set", "sparsity.sparsity=0.8", "--set",
+               "sparsity.interval=5", "--set", "sparsity.scoring_steps=3", "--set", "train.steps=20", "--set",
+               "checkpoint.every=8", "--set", "checkpoint.keep=0"});
+  const Outcome run = run_fern(train("sparse", rigl));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const Outcome inspected = run_fern({"inspect", checkpoints("sparse").back().string(), "--json"});
+  ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
   const auto json = nlohmann::json::parse(inspected.out);
   EXPECT_LT(json.at("nonzeros").get<int64_t>(), json.at("parameters").get<int64_t>());
-  EXPECT_TRUE(has(inspected.out + text_of(checkpoints("sparse").back() / "manifest.json"),
-                  "block_sparse_moe.experts.3.w2.weight"));
+  EXPECT_TRUE(
+      has(text_of(checkpoints("sparse").back() / "manifest.json"), "block_sparse_moe.experts.3.w2.weight"));
+  const Outcome evaluated = run_fern({"evaluate", path("sparse")});
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
+  fs::copy(folder_ / "sparse", folder_ / "sparse_on", fs::copy_options::recursive);
+  fs::remove_all(checkpoints("sparse_on").back());
+  const Outcome again = run_fern(train("sparse_on", rigl));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_TRUE(has(again.err, "continuing from")) << again.err;
+  expect_equal("sparse", "sparse_on");
 }
 
 }  // namespace

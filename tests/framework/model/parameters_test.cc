@@ -71,6 +71,16 @@ TEST(Parameters, RunIsTheRowsOfItsParameters) {
   EXPECT_EQ(both.rows(4, 5).data(), parameters.value(first + 1).data());
 }
 
+TEST(Parameters, RunsComeInTheOrderOfTheirParameters) {
+  Parameters parameters;
+  for (const char* name : {"a", "b", "c", "d"}) add_matrix(parameters, name);
+  parameters.add_product({3, 1});
+  parameters.add_run({0, 1});
+  parameters.add_product({1, 2});
+  parameters.add_product({0, 1});
+  EXPECT_EQ(parameters.runs(), (std::vector<ParameterRun>{{0, 1}, {1, 2}, {3, 1}}));
+}
+
 TEST(Parameters, RefusesTheSameNameTwice) {
   Parameters parameters;
   add_matrix(parameters, "a");
