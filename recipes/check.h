@@ -10,4 +10,7 @@ namespace fern {
 // the key to change and the values that would do.
 void check(const Recipe& recipe, const Settings& settings);
 
+// The recipe of these settings, which come from `file`. Errors: those of check().
+Recipe checked_recipe(const Settings& settings, const std::filesystem::path& file);
+
 }  // namespace fern

@@ -16,8 +16,7 @@ std::filesystem::path Recipe::templates_folder() const { return file.parent_path
 
 std::string Recipe::name() const { return file.stem().string(); }
 
-Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  const Settings settings = read_settings(file, overrides);
+Recipe checked_recipe(const Settings& settings, const std::filesystem::path& file) {
   Recipe recipe;
   recipe.file = file;
   for (const auto& [key, setting] : settings) assign(*find_field(key), recipe, setting.value);
@@ -25,6 +24,10 @@ Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::str
   recipe.train.reduction_shards = recipe.batch.reduction_shards;
   check(recipe, settings);
   return recipe;
+}
+
+Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return checked_recipe(read_settings(file, overrides), file);
 }
 
 std::string to_toml(const Recipe& recipe) {

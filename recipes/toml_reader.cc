@@ -88,6 +88,14 @@ toml::table parse_file(const fs::path& file) {
   }
 }
 
+void collect_file(Settings& settings, const fs::path& file, const toml::table& table) {
+  Collector{settings, file.parent_path(),
+            [&](const toml::source_region& source) {
+              return fmt::format("{}:{}", file.string(), source.begin.line);
+            }}
+      .collect(table, "");
+}
+
 // `chain` holds the files being read, outermost first.
 void read_file(Settings& settings, const fs::path& file, std::vector<std::string> chain) {
   const toml::table table = parse_file(file);
@@ -101,11 +109,7 @@ void read_file(Settings& settings, const fs::path& file, std::vector<std::string
                  base->source().begin.line);
     read_file(settings, file.parent_path() / *name, chain);
   }
-  Collector{settings, file.parent_path(),
-            [&](const toml::source_region& source) {
-              return fmt::format("{}:{}", file.string(), source.begin.line);
-            }}
-      .collect(table, "");
+  collect_file(settings, file, table);
 }
 
 // "model.layers=4" as a table of one key; a bare word is a string.
@@ -138,6 +142,16 @@ Settings read_settings(const fs::path& file, const std::vector<std::string>& ove
       fail_usage("--set {}: extends belongs in the recipe file, or is the recipe to name instead", text);
     Collector{settings, fs::current_path(), [&](const toml::source_region&) { return "--set " + text; }}
         .collect(table, "");
+  }
+  return settings;
+}
+
+Settings settings_of_text(const std::string& text, const fs::path& file) {
+  Settings settings;
+  try {
+    collect_file(settings, file, toml::parse(text));
+  } catch (const toml::parse_error& error) {
+    fail_usage("{}:{}: not TOML: {}", file.string(), error.source().begin.line, error.description());
   }
   return settings;
 }

@@ -22,5 +22,7 @@ using Settings = std::map<std::string, Setting, std::less<>>;
 // Reads `file` over what it extends (deepest first), then the overrides. Errors (kBadUsage): no such file,
 // not TOML, a circle of extends, an unknown key, a value of another type or outside its range.
 Settings read_settings(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+// Of a recipe's text; `file`, where it is from, starts messages. Errors: as read_settings().
+Settings settings_of_text(const std::string& text, const std::filesystem::path& file);
 
 }  // namespace fern

@@ -137,16 +137,29 @@ SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(p
   }
 }
 
-void SafetensorsFile::read(const std::string& name, std::span<float> out) const {
+const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
   expect(found != entries_.end(), "{}: no tensor '{}'", path_.string(), name);
-  const Entry& entry = found->second;
-  expect(elements_of(entry.shape) == out.size(), "{}: tensor '{}' has {} elements, expected {}",
-         path_.string(), name, elements_of(entry.shape), out.size());
+  return found->second;
+}
+
+void SafetensorsFile::read(const std::string& name, std::span<float> out) const {
+  const uint64_t elements = elements_of(entry(name).shape);
+  expect(elements == out.size(), "{}: tensor '{}' has {} elements, expected {}", path_.string(), name,
+         elements, out.size());
+  read_part(name, 0, out);
+}
+
+void SafetensorsFile::read_part(const std::string& name, int64_t first, std::span<float> out) const {
+  const Entry& entry = this->entry(name);
+  const auto skipped = static_cast<uint64_t>(first);
+  expect(skipped + out.size() <= elements_of(entry.shape),
+         "{}: tensor '{}' has {} elements, expected {} from number {} on", path_.string(), name,
+         elements_of(entry.shape), out.size(), first);
   expect(entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16",
          "{}: tensor '{}' is {}; F32, BF16 and F16 can be read", path_.string(), name, entry.dtype);
   std::ifstream file(path_, std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(data_begin_ + entry.begin));
+  file.seekg(static_cast<std::streamoff>(data_begin_ + entry.begin + skipped * bytes_of_type(entry.dtype)));
   if (entry.dtype == "F32") {
     file.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(out.size_bytes()));
   } else {

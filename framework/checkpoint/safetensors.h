@@ -46,8 +46,12 @@ class SafetensorsFile {
   // Reads a tensor as f32; F32, BF16 and F16 are understood (BF16 and F16 widen exactly).
   // Errors: absent, another type, another number of elements than out.
   void read(const std::string& name, std::span<float> out) const;
+  // The same of out.size() elements from number `first` on. Errors: fewer are there.
+  void read_part(const std::string& name, int64_t first, std::span<float> out) const;
 
  private:
+  const Entry& entry(const std::string& name) const;
+
   std::filesystem::path path_;
   uint64_t data_begin_ = 0;
   std::map<std::string, Entry> entries_;

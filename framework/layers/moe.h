@@ -22,6 +22,12 @@
 
 namespace fern {
 
+// Whether tokens may be dropped: an expert gets each token at most once.
+constexpr bool may_drop(const ExpertConfig& experts) {
+  return experts.capacity_factor > 0 &&
+         experts.capacity_factor * static_cast<double>(experts.active) < static_cast<double>(experts.count);
+}
+
 class Moe {
  public:
   // What backward needs, beside the input.

@@ -5,10 +5,11 @@
 #include <cmath>
 
 #include "framework/checkpoint/hugging_face.h"
-#include "framework/checkpoint/reference_llama.h"
+#include "framework/checkpoint/reference_model.h"
 #include "framework/core/files.h"
 #include "launch/commands.h"
 #include "launch/loaded_model.h"
+#include "recipes/recipe_text.h"
 #include "tokenizer/hugging_face.h"
 
 namespace fern {
@@ -33,7 +34,7 @@ double largest_difference(const LoadedModel& loaded, const fs::path& folder, con
   tokens.resize(std::min(tokens.size(), most));
   Stream stream;
   const std::vector<float> ours = loaded.model.logits(tokens, stream);
-  const std::vector<double> theirs = ReferenceLlama(folder).logits(tokens);
+  const std::vector<double> theirs = ReferenceModel(folder).logits(tokens);
   expect(ours.size() == theirs.size(), "the exported folder gives {} logits, the model {}", theirs.size(),
          ours.size());
   double largest = 0;
@@ -44,6 +45,16 @@ double largest_difference(const LoadedModel& loaded, const fs::path& folder, con
     largest = std::max(largest, std::abs(double{ours[i]} - theirs[i]));
   }
   return largest;
+}
+
+// The model as its folder describes it: a manifest leaves out what only training reads.
+ModelConfig exported_config(const LoadedModel& loaded) {
+  ModelConfig config = loaded.model.config();
+  const std::string& recipe = loaded.manifest.recipe;
+  if (config.experts.count > 0 && !recipe.empty())
+    config.experts.balance_loss =
+        recipe_of_text(recipe, loaded.checkpoint / "manifest.json").model.experts.balance_loss;
+  return config;
 }
 
 // An export may be replaced; anything else that is there stays.
@@ -58,8 +69,8 @@ ExitCode run_export(const Options& options) {
   if (!(options.max_file_gb > 0 && options.max_file_gb <= 1e6))
     fail_usage("--max-file-gb: expected above 0 and at most 1e6, got {}", options.max_file_gb);
   const auto loaded = load_model(options.source);
-  if (loaded->model.config().experts.count > 0)
-    fail_usage("{}: its layers have experts, which a Llama folder cannot hold", options.source);
+  const std::string reason = why_not_hugging_face(loaded->model.config(), loaded->model.routing());
+  if (!reason.empty()) fail_usage("{}: {}", loaded->checkpoint.string(), reason);
   const fs::path folder = out.parent_path() / ("." + out.filename().string() + ".tmp");
   remove_tree(folder);
   create_folders(folder);
@@ -67,14 +78,17 @@ ExitCode run_export(const Options& options) {
                                  .eos_id = kEosId,
                                  .stop_ids = stop_ids(loaded->tokenizer),
                                  .max_file_bytes = static_cast<uint64_t>(options.max_file_gb * 1e9)};
-  write_hugging_face(folder, loaded->model.config(), loaded->model.parameters(), files);
+  write_hugging_face(folder, exported_config(*loaded), loaded->model.parameters(), files);
   write_hugging_face_tokenizer(folder, loaded->tokenizer, loaded->model.config().context);
   const double difference = largest_difference(*loaded, folder, options.prompt);
   expect(difference <= kLogitTolerance,
-         "{}: read back, its logits differ from the model's by {:.2e}; expected at most {:.0e}. The folder "
-         "is kept "
-         "under that name for a look, not as {}",
-         folder.string(), difference, kLogitTolerance, out.string());
+         "{}: read back, its logits differ from the model's by {:.2e}; expected at most {:.0e}.{} The folder "
+         "is kept under that name for a look, not as {}",
+         folder.string(), difference, kLogitTolerance,
+         loaded->model.config().experts.count > 0
+             ? " Where two experts are equally probable to a rounding, another --prompt may do."
+             : "",
+         out.string());
   remove_tree(out);
   rename_durably(folder, out);
   fmt::print(
@@ -91,9 +105,9 @@ void declare_export(CLI::App& program, Run& run) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("export",
                                              "Writes a checkpoint as a Hugging Face folder "
-                                             "(LlamaForCausalLM, LlamaTokenizer with chat template) and "
-                                             "verifies it by reading it back. Weights that do not exist are "
-                                             "zeros in it");
+                                             "(LlamaForCausalLM, or with experts MixtralForCausalLM; "
+                                             "LlamaTokenizer with chat template) and verifies it by reading "
+                                             "it back. Weights that do not exist are zeros in it");
   command->add_option("SOURCE", options->source, "a run (its newest valid checkpoint) or a checkpoint")
       ->required();
   command->add_option("--out", options->out, "the folder to write; an earlier export there is replaced")
@@ -101,6 +115,10 @@ void declare_export(CLI::App& program, Run& run) {
   command->add_option("--max-file-gb", options->max_file_gb, "most gigabytes in one safetensors file")
       ->capture_default_str();
   command->add_option("--prompt", options->prompt, "text whose logits are compared")->capture_default_str();
+  command->footer(
+      "Of models with experts, those are written that Mixtral can express: experts in every layer, none "
+      "shared,\n"
+      "router = \"mixtral\", no token dropped, no biases of bias_rate.");
   command->callback([&run, options] { run = [options](Communicator&) { return run_export(*options); }; });
 }
 

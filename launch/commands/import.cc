@@ -1,4 +1,4 @@
-// fern import: a Hugging Face folder of LlamaForCausalLM as a checkpoint.
+// fern import: a Hugging Face folder of LlamaForCausalLM or MixtralForCausalLM as a checkpoint.
 #include <fmt/format.h>
 
 #include "framework/checkpoint/checkpoint.h"
@@ -50,10 +50,11 @@ ExitCode run_import(const Options& options) {
 
 void declare_import(CLI::App& program, Run& run) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand(
-      "import",
-      "Reads a Hugging Face folder of LlamaForCausalLM into a checkpoint (weights only, step 0); sparse if "
-      "the folder is fern export's of a sparse model");
+  CLI::App* command =
+      program.add_subcommand("import",
+                             "Reads a Hugging Face folder of LlamaForCausalLM or MixtralForCausalLM into a "
+                             "checkpoint (weights only, "
+                             "step 0); sparse if the folder is fern export's of a sparse model");
   command
       ->add_option("FOLDER", options->source,
                    "folder with config.json, model*.safetensors and tokenizer.model")

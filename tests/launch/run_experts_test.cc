@@ -36,7 +36,7 @@ TEST_F(ExpertRun, RanksAndStoppingDoNotChangeIt) {
   expect_equal("alone", "ranks");
 }
 
-TEST_F(ExpertRun, IsEvaluatedAndGeneratesAndIsNotExportedAsALlama) {
+TEST_F(ExpertRun, IsEvaluatedAndGeneratesAndIsNotExportedWithWhatMixtralHasNot) {
   ASSERT_EQ(run_fern(train("used", experts())).exit_code, 0);
   const Outcome evaluated = run_fern({"evaluate", path("used")});
   EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
@@ -44,7 +44,31 @@ TEST_F(ExpertRun, IsEvaluatedAndGeneratesAndIsNotExportedAsALlama) {
   EXPECT_EQ(generated.exit_code, 0) << generated.err;
   const Outcome exported = run_fern({"export", path("used"), "--out", path("exported")});
   EXPECT_EQ(exported.exit_code, 2);
-  EXPECT_TRUE(has(exported.err, "experts")) << exported.err;
+  EXPECT_TRUE(has(exported.err, "model.experts.shared = 1")) << exported.err;
+}
+
+TEST_F(ExpertRun, IsExportedAsAMixtralAndImportedAgain) {
+  for (const std::string method : {"dense", "static"}) {
+    const std::string run = "mixtral_" + method, folder = path(run) + "/export";
+    std::vector<std::string> words = train(run);
+    for (const std::string setting :
+         {"train.steps=8", "model.layers=2", "model.experts.count=4", "model.experts.ffn=32",
+          "model.experts.balance_loss=0.02", "sparsity.sparsity=0.7"})
+      words.insert(words.end(), {"--set", setting});
+    words.insert(words.end(), {"--set", "sparsity.method=" + method});
+    ASSERT_EQ(run_fern(words).exit_code, 0);
+    const Outcome exported = run_fern({"export", path(run), "--out", folder});
+    ASSERT_EQ(exported.exit_code, 0) << exported.err;
+    EXPECT_TRUE(has(exported.out, "read back through a second implementation")) << exported.out;
+    const auto config = nlohmann::json::parse(text_of(fs::path(folder) / "config.json"));
+    EXPECT_EQ(config.at("architectures").at(0), "MixtralForCausalLM");
+    EXPECT_EQ(config.at("router_aux_loss_coef"), 0.02);
+    const Outcome imported = run_fern({"import", folder, "--out", path(run) + "/import"});
+    ASSERT_EQ(imported.exit_code, 0) << imported.err;
+    EXPECT_EQ(weights_hash(fs::path(path(run)) / "import" / "step-000000"),
+              weights_hash(checkpoints(run).back()));
+    EXPECT_EQ(weights_hash(folder), weights_hash(checkpoints(run).back()));
+  }
 }
 
 TEST_F(ExpertRun, ThePlanTellsAllParametersAndThoseThatATokenUses) {

@@ -1,6 +1,7 @@
 #include "recipes/recipe.h"
 
 #include "recipes/fields.h"
+#include "recipes/recipe_text.h"
 #include "tests/recipes/fixture.h"
 
 namespace fern {
@@ -76,6 +77,17 @@ TEST(Recipe, WrittenTomlReadsBackToAnEqualRecipe) {
   const Recipe again = read_recipe(write_recipe("again.toml", to_toml(recipe)), {});
   for (const Field& field : fields()) EXPECT_EQ(value_of(field, recipe), value_of(field, again)) << field.key;
   EXPECT_EQ(to_toml(recipe), to_toml(again));
+  EXPECT_EQ(to_toml(recipe), to_toml(recipe_of_text(to_toml(recipe), "manifest.json")));
+}
+
+TEST(Recipe, OfATextNamesWhereItIsKept) {
+  try {
+    recipe_of_text("[model]\nlayers = \"four\"\n", "step-000007/manifest.json");
+    FAIL() << "it was accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("step-000007/manifest.json:2"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(Recipe, EveryKeyCanBeAssigned) {

@@ -4,13 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 
-#include "framework/checkpoint/reference_llama.h"
 #include "framework/checkpoint/safetensors.h"
 #include "framework/core/files.h"
-#include "framework/model/transformer.h"
+#include "tests/framework/checkpoint/weights_model.h"
 
 namespace fern {
 namespace {
@@ -28,26 +26,15 @@ ModelConfig small_config(bool tied) {
           .tie_embeddings = tied};
 }
 
-struct Model {
-  explicit Model(const ModelConfig& config)
-      : transformer(config), arena(sized_arena("parameters", [this](Arena& a) {
-          transformer.parameters().allocate(a, DType::kF32);
-        })) {}
-  Transformer transformer;
-  Arena arena;
-};
-
 class HuggingFace : public testing::TestWithParam<bool> {
  protected:
   fs::path folder_ = fs::path(testing::TempDir()) / "hugging_face";
-  Model model_{small_config(GetParam())};
+  WeightsModel model_{small_config(GetParam())};
 
   void SetUp() override {
     remove_tree(folder_);
     create_folders(folder_);
-    model_.transformer.parameters().initialize(5);
-    // Weights as large as trained ones, so that a wrong formula shows in the logits.
-    for (float& value : model_.transformer.parameters().values().values<float>()) value *= 8;
+    model_.initialize(5);
   }
   void TearDown() override { remove_tree(folder_); }
   void write(uint64_t max_file_bytes = uint64_t{1} << 30) {
@@ -63,17 +50,7 @@ class HuggingFace : public testing::TestWithParam<bool> {
 
 TEST_P(HuggingFace, ReferenceReadsTheFolderAndGivesTheSameLogits) {
   write();
-  const std::vector<int32_t> tokens = {1, 7, 39, 0, 7, 12};
-  Stream stream;
-  const std::vector<float> ours = model_.transformer.logits(tokens, stream);
-  const std::vector<double> reference = ReferenceLlama(folder_).logits(tokens);
-  ASSERT_EQ(ours.size(), reference.size());
-  double largest = 0;
-  for (size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_NEAR(ours[i], reference[i], 1e-4);
-    largest = std::max(largest, std::abs(reference[i]));
-  }
-  EXPECT_GT(largest, 0.1);
+  model_.expect_same_logits(folder_);
 }
 
 TEST_P(HuggingFace, ImportGivesTheSameWeightsAlsoFromManyFiles) {
@@ -81,7 +58,7 @@ TEST_P(HuggingFace, ImportGivesTheSameWeightsAlsoFromManyFiles) {
     write(max_file_bytes);
     EXPECT_EQ(fs::exists(folder_ / "model.safetensors.index.json"), max_file_bytes == 2000);
     EXPECT_EQ(read_hugging_face_config(folder_), model_.transformer.config());
-    Model copy(read_hugging_face_config(folder_));
+    WeightsModel copy(read_hugging_face_config(folder_));
     read_hugging_face_weights(folder_, copy.transformer.parameters());
     EXPECT_TRUE(std::ranges::equal(copy.transformer.parameters().values().values<float>(),
                                    model_.transformer.parameters().values().values<float>()));
@@ -114,7 +91,7 @@ TEST_P(HuggingFace, RotaryFrequenciesOfEarlyFoldersAreLeftAside) {
   const nlohmann::json index = {
       {"weight_map", {{"model.norm.weight", "model.safetensors"}, {name, "early.safetensors"}}}};
   std::ofstream(folder_ / "model.safetensors.index.json") << index;
-  Model copy(read_hugging_face_config(folder_));
+  WeightsModel copy(read_hugging_face_config(folder_));
   EXPECT_NO_THROW(read_hugging_face_weights(folder_, copy.transformer.parameters()));
 }
 
@@ -130,15 +107,15 @@ TEST_P(HuggingFace, WeightsOfAnotherModelAreRefused) {
   write();
   ModelConfig deeper = small_config(GetParam());
   deeper.layers = 3;
-  Model larger(deeper);
+  WeightsModel larger(deeper);
   EXPECT_THROW(read_hugging_face_weights(folder_, larger.transformer.parameters()), Error);
   ModelConfig shallower = small_config(GetParam());
   shallower.layers = 1;
-  Model smaller(shallower);
+  WeightsModel smaller(shallower);
   EXPECT_THROW(read_hugging_face_weights(folder_, smaller.transformer.parameters()), Error);
   ModelConfig wider = small_config(GetParam());
   wider.ffn = 21;
-  Model other(wider);
+  WeightsModel other(wider);
   EXPECT_THROW(read_hugging_face_weights(folder_, other.transformer.parameters()), Error);
 }
 

@@ -8,7 +8,7 @@
 #include <functional>
 
 #include "framework/checkpoint/hugging_face.h"
-#include "framework/checkpoint/reference_llama.h"
+#include "framework/checkpoint/reference_model.h"
 #include "framework/checkpoint/tensor_hash.h"
 #include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
@@ -141,7 +141,7 @@ TEST_F(SparseExport, ReferenceGivesTheSameLogits) {
   const std::vector<int32_t> tokens = {1, 7, 39, 0, 7, 12};
   Stream stream;
   const std::vector<float> ours = model_->transformer.logits(tokens, stream);
-  const std::vector<double> reference = ReferenceLlama(folder_).logits(tokens);
+  const std::vector<double> reference = ReferenceModel(folder_).logits(tokens);
   ASSERT_EQ(ours.size(), reference.size());
   for (size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], reference[i], 1e-4);
 }

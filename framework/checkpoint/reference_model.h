@@ -1,6 +1,6 @@
-// A second, plain Llama in f64 that shares no code with the model or with safetensors.h: it reads an exported
-// folder from its bytes and computes logits by the formulas. Export compares itself against this; so can a
-// reader.
+// A second, plain Llama or Mixtral in f64 that shares no code with the model or with safetensors.h: it reads
+// an exported folder from its bytes and computes logits by the formulas. Export compares itself against this;
+// so can a reader.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@
 
 namespace fern {
 
-class ReferenceLlama {
+class ReferenceModel {
  public:
   // Reads config.json and every model*.safetensors. Errors: a file or tensor missing.
-  explicit ReferenceLlama(const std::filesystem::path& folder);
+  explicit ReferenceModel(const std::filesystem::path& folder);
   // Logits at every position of one document: n x V, row-major.
   std::vector<double> logits(std::span<const int32_t> tokens) const;
   int64_t vocabulary() const { return vocabulary_; }
@@ -25,11 +25,18 @@ class ReferenceLlama {
   const Values& weight(const std::string& name) const;
   void read_file(const std::filesystem::path& path);
   Values attention(const Values& x, const std::string& prefix, int64_t n) const;
-  Values feed_forward(const Values& x, const std::string& prefix, int64_t n) const;
+  Values feed_forward(const Values& x, const std::string& prefix) const;
+  Values experts(const Values& x, const std::string& prefix) const;
+  // The three matrices of a SwiGLU, by family.
+  struct Names {
+    const char *gate, *up, *down;
+  };
+  Values swiglu(const Values& x, const std::string& prefix, const Names& names) const;
   Values norm(const Values& x, const std::string& name) const;
 
   std::map<std::string, Values> weights_;
-  int64_t vocabulary_ = 0, hidden_ = 0, layers_ = 0, heads_ = 0, kv_heads_ = 0, ffn_ = 0;
+  int64_t vocabulary_ = 0, hidden_ = 0, layers_ = 0, heads_ = 0, kv_heads_ = 0;
+  int64_t experts_ = 0, active_ = 0;  // in each layer, and of them for each token; 0: none
   double rope_theta_ = 0, epsilon_ = 0;
   bool tied_ = false;
 };

@@ -1,10 +1,13 @@
-#include "framework/checkpoint/reference_llama.h"
+#include "framework/checkpoint/reference_model.h"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <numeric>
 
 #include "framework/core/error.h"
 
@@ -53,14 +56,15 @@ void rotate(std::vector<double>& x, int64_t heads, int64_t head_size, double the
 
 }  // namespace
 
-ReferenceLlama::ReferenceLlama(const std::filesystem::path& folder) {
+ReferenceModel::ReferenceModel(const std::filesystem::path& folder) {
   const json config = json::parse(bytes_of(folder / "config.json"));
   vocabulary_ = config.at("vocab_size");
   hidden_ = config.at("hidden_size");
   layers_ = config.at("num_hidden_layers");
   heads_ = config.at("num_attention_heads");
   kv_heads_ = config.at("num_key_value_heads");
-  ffn_ = config.at("intermediate_size");
+  experts_ = config.value("num_local_experts", int64_t{0});
+  active_ = config.value("num_experts_per_tok", int64_t{0});
   rope_theta_ = config.at("rope_theta");
   epsilon_ = config.at("rms_norm_eps");
   tied_ = config.at("tie_word_embeddings");
@@ -68,7 +72,7 @@ ReferenceLlama::ReferenceLlama(const std::filesystem::path& folder) {
     if (entry.path().extension() == ".safetensors") read_file(entry.path());
 }
 
-void ReferenceLlama::read_file(const std::filesystem::path& path) {
+void ReferenceModel::read_file(const std::filesystem::path& path) {
   const std::string bytes = bytes_of(path);
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof length);
@@ -82,13 +86,13 @@ void ReferenceLlama::read_file(const std::filesystem::path& path) {
   }
 }
 
-const ReferenceLlama::Values& ReferenceLlama::weight(const std::string& name) const {
+const ReferenceModel::Values& ReferenceModel::weight(const std::string& name) const {
   const auto found = weights_.find(name);
   expect(found != weights_.end(), "the exported folder has no tensor '{}'", name);
   return found->second;
 }
 
-ReferenceLlama::Values ReferenceLlama::norm(const Values& x, const std::string& name) const {
+ReferenceModel::Values ReferenceModel::norm(const Values& x, const std::string& name) const {
   const Values& w = weight(name);
   Values y(x.size());
   for (size_t row = 0; row < x.size(); row += w.size()) {
@@ -100,7 +104,7 @@ ReferenceLlama::Values ReferenceLlama::norm(const Values& x, const std::string& 
   return y;
 }
 
-ReferenceLlama::Values ReferenceLlama::attention(const Values& x, const std::string& prefix,
+ReferenceModel::Values ReferenceModel::attention(const Values& x, const std::string& prefix,
                                                  int64_t n) const {
   const int64_t head_size = hidden_ / heads_, group = heads_ / kv_heads_;
   Values q = product(x, weight(prefix + "q_proj.weight"), hidden_);
@@ -132,18 +136,45 @@ ReferenceLlama::Values ReferenceLlama::attention(const Values& x, const std::str
   return product(o, weight(prefix + "o_proj.weight"), hidden_);
 }
 
-ReferenceLlama::Values ReferenceLlama::feed_forward(const Values& x, const std::string& prefix,
-                                                    int64_t n) const {
-  Values gate = product(x, weight(prefix + "gate_proj.weight"), hidden_);
-  const Values up = product(x, weight(prefix + "up_proj.weight"), hidden_);
-  for (int64_t i = 0; i < n * ffn_; ++i) {
-    double& g = gate[static_cast<size_t>(i)];
-    g = g / (1.0 + std::exp(-g)) * up[static_cast<size_t>(i)];
-  }
-  return product(gate, weight(prefix + "down_proj.weight"), ffn_);
+ReferenceModel::Values ReferenceModel::swiglu(const Values& x, const std::string& prefix,
+                                              const Names& names) const {
+  const auto matrix = [&](const char* name) -> const Values& { return weight(prefix + name + ".weight"); };
+  Values h = product(x, matrix(names.gate), hidden_);
+  const Values up = product(x, matrix(names.up), hidden_);
+  for (size_t i = 0; i < h.size(); ++i) h[i] = h[i] / (1.0 + std::exp(-h[i])) * up[i];
+  return product(h, matrix(names.down), static_cast<int64_t>(matrix(names.down).size()) / hidden_);
 }
 
-std::vector<double> ReferenceLlama::logits(std::span<const int32_t> tokens) const {
+// The most probable experts, of equal ones the lower number, weighed with their probabilities over the sum of
+// these (Jiang et al. 2024, section 2.1).
+ReferenceModel::Values ReferenceModel::experts(const Values& x, const std::string& prefix) const {
+  Values y;
+  for (auto row = x.begin(); row != x.end(); row += hidden_) {
+    const Values token(row, row + hidden_);
+    const Values logits = product(token, weight(prefix + "gate.weight"), hidden_);
+    std::vector<size_t> chosen(static_cast<size_t>(experts_));
+    std::iota(chosen.begin(), chosen.end(), size_t{0});
+    std::ranges::stable_sort(chosen, std::greater<>(), [&](size_t e) { return logits[e]; });
+    chosen.resize(static_cast<size_t>(active_));
+    double sum = 0;
+    for (const size_t e : chosen) sum += std::exp(logits[e] - logits[chosen[0]]);
+    Values mixed(token.size());
+    for (const size_t e : chosen) {
+      const Values one = swiglu(token, fmt::format("{}experts.{}.", prefix, e), {"w1", "w3", "w2"});
+      for (size_t i = 0; i < mixed.size(); ++i)
+        mixed[i] += std::exp(logits[e] - logits[chosen[0]]) / sum * one[i];
+    }
+    y.insert(y.end(), mixed.begin(), mixed.end());
+  }
+  return y;
+}
+
+ReferenceModel::Values ReferenceModel::feed_forward(const Values& x, const std::string& prefix) const {
+  if (experts_ > 0) return experts(x, prefix + "block_sparse_moe.");
+  return swiglu(x, prefix + "mlp.", {"gate_proj", "up_proj", "down_proj"});
+}
+
+std::vector<double> ReferenceModel::logits(std::span<const int32_t> tokens) const {
   const int64_t n = static_cast<int64_t>(tokens.size());
   const Values& embedding = weight("model.embed_tokens.weight");
   Values x;
@@ -155,7 +186,7 @@ std::vector<double> ReferenceLlama::logits(std::span<const int32_t> tokens) cons
   for (int64_t layer = 0; layer < layers_; ++layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
     add(attention(norm(x, prefix + "input_layernorm.weight"), prefix + "self_attn.", n));
-    add(feed_forward(norm(x, prefix + "post_attention_layernorm.weight"), prefix + "mlp.", n));
+    add(feed_forward(norm(x, prefix + "post_attention_layernorm.weight"), prefix));
   }
   return product(norm(x, "model.norm.weight"), tied_ ? embedding : weight("lm_head.weight"), hidden_);
 }
