@@ -32,9 +32,18 @@ int64_t nearest_ffn(ModelConfig model, int64_t weights) {
   return kStep * (1 + (weights - least + kStep * of_one / 2) / (kStep * of_one));
 }
 
+// Inner widths of the feed-forwards that there are; shared experts have a multiple of one's.
+std::vector<int64_t> ffn_widths(const ModelConfig& model) {
+  std::vector<int64_t> widths;
+  if (model.expert_layers() < model.layers) widths.push_back(model.ffn);
+  if (model.expert_layers() > 0) widths.push_back(model.expert_ffn());
+  return widths;
+}
+
 // The largest block of a power of two, up to the recipe's, that divides every matrix that may be sparse.
 int64_t block_side(const Recipe& recipe, const ModelConfig& model) {
-  int64_t sides = std::gcd(std::gcd(model.hidden, model.ffn), model.head_size() * model.kv_heads);
+  int64_t sides = std::gcd(model.hidden, model.head_size() * model.kv_heads);
+  for (const int64_t width : ffn_widths(model)) sides = std::gcd(sides, width);
   if (recipe.sparsity.embedding || recipe.sparsity.head) sides = std::gcd(sides, model.vocabulary);
   int64_t side = 1;
   while (2 * side <= recipe.sparsity.block && sides % (2 * side) == 0) side *= 2;
@@ -42,9 +51,9 @@ int64_t block_side(const Recipe& recipe, const ModelConfig& model) {
     fail_usage(
         "block_rigl: expected blocks of 2 or more to divide hidden {}, ffn {}, {} columns of keys and, where "
         "the embedding or the head is sparse, the vocabulary {}, got none; change these sizes or leave the "
-        "arm "
-        "out",
-        model.hidden, model.ffn, model.head_size() * model.kv_heads, model.vocabulary);
+        "arm out",
+        model.hidden, fmt::join(ffn_widths(model), " and "), model.head_size() * model.kv_heads,
+        model.vocabulary);
   return side;
 }
 

@@ -49,6 +49,22 @@ TEST(Arms, BlocksDivideTheModel) {
   EXPECT_EQ(arms[0].overrides.back(), "sparsity.block=8");
 }
 
+TEST(Arms, BlocksDivideExperts) {
+  ModelConfig model = small_model();
+  model.ffn = 262;
+  model.experts = {.count = 4, .ffn = 72};
+  EXPECT_EQ(make_arms({"block_rigl"}, small_recipe(), model, 0.8)[0].overrides.back(), "sparsity.block=8");
+  model.experts.every = 2;
+  EXPECT_EQ(make_arms({"block_rigl"}, small_recipe(), model, 0.8)[0].overrides.back(), "sparsity.block=2");
+}
+
+TEST(Arms, ExpertsHaveNoSmallDenseModel) {
+  ModelConfig model = small_model();
+  model.experts = {.count = 4};
+  EXPECT_THROW(make_arms({"dense_small"}, small_recipe(), model, 0.8), Error);
+  EXPECT_EQ(make_arms({"static", "dense"}, small_recipe(), model, 0.8).size(), 2u);
+}
+
 TEST(Arms, BlocksDivideASparseVocabulary) {
   Recipe recipe = small_recipe();
   recipe.sparsity.head = true;
