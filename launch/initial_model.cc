@@ -2,104 +2,20 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-#include <map>
 #include <numeric>
 #include <span>
 
-#include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
-#include "framework/sparsity/cells.h"
 #include "framework/sparsity/pattern_making.h"
 #include "framework/train/initial_patterns.h"
 #include "framework/train/pruned_model.h"
 #include "framework/train/trainer.h"
+#include "framework/train/upcycled_model.h"
+#include "launch/known_patterns.h"
 
 namespace fern {
 
 namespace {
-
-// Patterns of a checkpoint, by the name of the parameter; none of a dense one.
-struct KnownPatterns {
-  std::filesystem::path checkpoint;
-  std::map<std::string, Pattern> by_name;
-};
-
-KnownPatterns known_patterns(const std::string& source) {
-  KnownPatterns known{.checkpoint = find_checkpoint(source), .by_name = {}};
-  const Manifest manifest = read_manifest(known.checkpoint);
-  Transformer model(model_config_from_json(manifest.model));
-  model.parameters().set_patterns(read_patterns(known.checkpoint, manifest, model.parameters()));
-  for (size_t i = 0; i < model.parameters().list().size(); ++i)
-    if (model.parameters().list()[i].sparse)
-      known.by_name[model.parameters().list()[i].name] = model.parameters().pattern_of(static_cast<int>(i));
-  return known;
-}
-
-// Where a pattern's rule is kept by every change, it must hold at first; rows that srigl has given up aside.
-bool keeps_rule(const SparsityConfig& config, const SparseWeight& weight, const Pattern& pattern) {
-  const Cells cells = cells_of(config, weight);
-  if (cells.whole() || config.method == SparsityMethod::kStatic) return true;
-  std::vector<int64_t> counts(static_cast<size_t>(cells.count));
-  for (int64_t row = 0; row < pattern.rows(); ++row)
-    for (const uint16_t column : pattern.row(row))
-      ++counts[static_cast<size_t>((row * pattern.columns() + column) / cells.positions)];
-  if (config.method == SparsityMethod::kSrigl) std::erase(counts, 0);
-  if (config.pattern == PatternKind::kNm && counts.front() != config.n) return false;
-  return std::ranges::adjacent_find(counts, std::not_equal_to<>()) == counts.end();
-}
-
-const Pattern& pattern_for(const KnownPatterns& known, const SparsityConfig& config,
-                           const SparseWeight& weight) {
-  const std::string from = known.checkpoint.string();
-  const auto found = known.by_name.find(weight.name);
-  if (found == known.by_name.end())
-    fail_usage("{}: expected patterns of all weights that [sparsity] names, got none of {}", from,
-               weight.name);
-  const Pattern& pattern = found->second;
-  const BlockShape block = pattern.block();
-  if (pattern.rows() != weight.rows || pattern.columns() != weight.columns)
-    fail_usage("{}: {} is {} x {} there and {} x {} here; give this recipe the sizes of that model", from,
-               weight.name, pattern.rows(), pattern.columns(), weight.rows, weight.columns);
-  if (block != weight.block)
-    fail_usage(
-        "{}: {} has blocks of {} x {} there and of {} x {} here; set sparsity.pattern and sparsity.block as "
-        "there",
-        from, weight.name, block.rows, block.columns, weight.block.rows, weight.block.columns);
-  if (!keeps_rule(config, weight, pattern))
-    fail_usage(
-        "{}: {} does not keep the rule of sparsity.pattern = \"{}\", which sparsity.method = \"{}\" needs",
-        from, weight.name, name_of(config.pattern), name_of(config.method));
-  return pattern;
-}
-
-void expect_keeps_patterns(const KnownPatterns& known, const Parameters& parameters, const Recipe& recipe) {
-  const SparsityMethod method = recipe.sparsity.method;
-  if (method == SparsityMethod::kGradual || method == SparsityMethod::kMagnitude ||
-      method == SparsityMethod::kRandom)
-    fail_usage(
-        "{}: it is sparse, and sparsity.method = \"{}\" prunes what is dense; expected static, set, rigl or "
-        "srigl, or a checkpoint of fern densify",
-        known.checkpoint.string(), name_of(method));
-  for (const auto& [name, pattern] : known.by_name)
-    if (parameters.find(name) < 0)
-      fail_usage("{}: expected patterns of this model's weights, got one of {}; give this recipe its sizes",
-                 known.checkpoint.string(), name);
-    else if (!is_sparse(recipe.sparsity, name))
-      fail_usage(
-          "{}: {} is sparse there and dense here; set sparsity.attention, feed_forward, embedding and head "
-          "as there",
-          known.checkpoint.string(), name);
-}
-
-std::vector<SparseRun> known_runs(const KnownPatterns& known, const Parameters& parameters,
-                                  const Recipe& recipe, const Method& method) {
-  expect_keeps_patterns(known, parameters, recipe);
-  std::vector<Pattern> patterns;
-  for (const SparseWeight& weight : method.setup().weights)
-    patterns.push_back(pattern_for(known, recipe.sparsity, weight));
-  return runs_of(parameters, method, std::move(patterns));
-}
 
 bool begins_full(const Method& method) {
   const std::vector<SparseWeight>& weights = method.setup().weights;
@@ -138,7 +54,7 @@ std::vector<SparseRun> given_runs(const Parameters& parameters, const Recipe& re
                                   const LoadedModel* weights) {
   const std::string& source = recipe.topology.empty() ? recipe.weights : recipe.topology;
   if (source.empty()) return {};
-  const KnownPatterns known = known_patterns(source);
+  const KnownPatterns known = known_patterns(source, parameters);
   if (!known.by_name.empty()) return known_runs(known, parameters, recipe, method);
   if (!recipe.topology.empty())
     fail_usage("sparsity.topology: expected a sparse checkpoint, got {}, which is dense",
@@ -162,6 +78,21 @@ std::vector<SparseRun> sized_runs(const Parameters& parameters, const Method& me
   return runs_of(parameters, method, std::move(patterns));
 }
 
+// What a dense model is as one with experts, in place of it.
+std::unique_ptr<LoadedModel> upcycled(LoadedModel dense, const ModelConfig& config, uint64_t seed) {
+  Transformer model(config);
+  Arena arena = sized_arena("upcycled", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); });
+  model.parameters().initialize(seed);
+  upcycle(model.parameters(), dense.model.parameters());
+  spdlog::info("each of the {} experts of a layer begins as a copy of its feed-forward",
+               config.experts.count);
+  if (const std::string reason = why_less_than_dense(config); !reason.empty())
+    spdlog::warn("{}; so the model does not begin as the dense one", reason);
+  return std::make_unique<LoadedModel>(LoadedModel{std::move(dense.checkpoint), std::move(dense.manifest),
+                                                   std::move(arena), std::move(model),
+                                                   std::move(dense.tokenizer)});
+}
+
 }  // namespace
 
 std::optional<ContinuedRun> continued_run(const std::optional<std::filesystem::path>& checkpoint) {
@@ -182,12 +113,16 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
         "model.weights: {} was trained with another tokenizer (sha256 {}) than data.folder has (sha256 {}); "
         "name another data.folder, and fern prepare makes it with that tokenizer",
         from, weights->manifest.tokenizer_sha256.substr(0, 12), tokenizer_sha256.substr(0, 12));
-  const std::string difference = model_difference(weights->manifest.model, to_json(model));
+  const bool adds_experts = model.experts.count > 0 && weights->model.config().experts.count == 0;
+  ModelConfig there = model;
+  if (adds_experts) there.experts = {};
+  const std::string difference = model_difference(weights->manifest.model, to_json(there));
   if (!difference.empty())
     fail_usage("model.weights: {} is another model: {}; give this recipe its sizes", from, difference);
+  if (adds_experts) expect_upcyclable(model);
   spdlog::info("weights from {} ({} of {} exist)", from, weights->manifest.nonzeros,
                weights->manifest.parameters);
-  return weights;
+  return adds_experts ? upcycled(std::move(*weights), model, recipe.seed) : std::move(weights);
 }
 
 std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,

@@ -23,8 +23,10 @@ struct ContinuedRun {
 // Of the checkpoint that the run goes on from; none where it does not say, or where there is no checkpoint.
 std::optional<ContinuedRun> continued_run(const std::optional<std::filesystem::path>& checkpoint);
 
-// The model that model.weights names; null where it names none. Errors (kBadUsage): another model than
-// `model`, naming the sizes; another tokenizer than `tokenizer_sha256`; those of find_checkpoint().
+// The model that model.weights names; null where it names none. Where that one is dense and `model` has
+// experts, the model that comes of it (train/upcycled_model.h), routers drawn from the recipe's seed. Errors
+// (kBadUsage): another model than `model`, naming the sizes; another tokenizer than `tokenizer_sha256`; those
+// of find_checkpoint() and expect_upcyclable().
 std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const ModelConfig& model,
                                                   const std::string& tokenizer_sha256);
 

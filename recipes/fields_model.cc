@@ -60,10 +60,9 @@ std::vector<Field> model_choices() {
        .meaning =
            "Whose weights training starts from, at step 0: a run, a checkpoint, or a folder of fern import, "
            "prune or densify, with this recipe's sizes and tokenizer; empty: random. Under [sparsity] a "
-           "sparse "
-           "one keeps its patterns, a dense one is pruned by magnitude to where the method begins; without, "
-           "a "
-           "sparse one becomes dense, with zeros."},
+           "sparse one keeps its patterns, a dense one is pruned by magnitude to where the method begins; "
+           "without, a sparse one becomes dense, with zeros. Where it has no experts and this recipe has, "
+           "each begins as a copy of its layer's feed-forward."},
       {.key = "model.dtype",
        .place = [](Recipe& r) -> Place { return choice(r.model.dtype); },
        .meaning = "Element type of activations and products; sums are f32, and so are weights, gradients and "

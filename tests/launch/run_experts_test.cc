@@ -103,5 +103,80 @@ TEST_F(ExpertRun, SparseExpertsAreSavedLoadedAndGoOn) {
   expect_equal("sparse", "sparse_on");
 }
 
+class Upcycling : public Run {
+ protected:
+  static Outcome run(const std::string& name, const std::vector<std::string>& settings) {
+    std::vector<std::string> words = train(name, {"--set", "model.weights=" + path("whole"), "--set",
+                                                  "train.steps=1", "--set", "optimizer.warmup_steps=1"});
+    for (const std::string& setting : settings) words.insert(words.end(), {"--set", setting});
+    return run_fern(words);
+  }
+  static double first_loss(const std::string& name, const std::vector<std::string>& settings) {
+    const Outcome outcome = run(name, settings);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return nlohmann::json::parse(text_of(folder_ / name / "metrics.jsonl")).at("loss");
+  }
+  static void expect_refused(const std::vector<std::string>& settings, const std::string& text) {
+    const Outcome outcome = run("refused", settings);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
+  }
+};
+
+TEST_F(Upcycling, TheFirstLossIsThatOfTheDenseModel) {
+  const double dense = first_loss("dense", {});
+  for (const std::string every : {"1", "2"}) {
+    const double loss =
+        first_loss("every_" + every, {"model.experts.count=4", "model.experts.every=" + every});
+    EXPECT_NEAR(loss, dense, 1e-5 * dense);
+  }
+}
+
+TEST_F(Upcycling, ASparseModelBeginsWithThePrunedFeedForwardsInEachExpert) {
+  const double pruned = first_loss("pruned", {"sparsity.method=static", "sparsity.sparsity=0.5"});
+  const double loss = first_loss(
+      "pruned_experts", {"sparsity.method=static", "sparsity.sparsity=0.5", "model.experts.count=4"});
+  EXPECT_NEAR(loss, pruned, 1e-5 * pruned);
+}
+
+TEST_F(Upcycling, ASparseModelsPatternsAreThoseOfEachExpert) {
+  const std::string source = "model.weights=" + path("pruned_source");
+  ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("pruned_source"), "--sparsity", "0.7"}).exit_code,
+            0);
+  const double sparse = first_loss("sparse", {source, "sparsity.method=static"});
+  for (const std::string method : {"static", "dense"}) {
+    const double loss = first_loss("sparse_" + method + "_experts",
+                                   {source, "sparsity.method=" + method, "model.experts.count=4"});
+    EXPECT_NEAR(loss, sparse, 1e-5 * sparse);
+  }
+}
+
+TEST_F(Upcycling, GatesThatSumToLessAreToldOf) {
+  const Outcome outcome = run("switch", {"model.experts.count=4", "model.experts.router=switch"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.err, "does not begin as the dense one")) << outcome.err;
+}
+
+TEST_F(Upcycling, RanksAndStoppingDoNotChangeIt) {
+  const std::vector<std::string> settings = {"--set", "model.weights=" + path("whole"),
+                                             "--set", "model.experts.count=4",
+                                             "--set", "train.steps=12",
+                                             "--set", "checkpoint.every=6",
+                                             "--set", "checkpoint.keep=0"};
+  ASSERT_EQ(run_fern(train("alone", settings)).exit_code, 0);
+  const Outcome ranks = run_fern_on(2, train("together", settings));
+  ASSERT_EQ(ranks.exit_code, 0) << ranks.err;
+  expect_equal("alone", "together");
+  fs::remove_all(checkpoints("together").back());
+  ASSERT_EQ(run_fern(train("together", settings)).exit_code, 0);
+  expect_equal("alone", "together");
+}
+
+TEST_F(Upcycling, WhatCannotBeginAsCopiesIsRefused) {
+  expect_refused({"model.experts.count=4", "model.experts.ffn=32"}, "expected 64 (model.ffn)");
+  expect_refused({"model.experts.count=4", "model.experts.shared=1"}, "model.experts.shared = 1");
+  expect_refused({"model.experts.count=4", "model.layers=3"}, "layers 2 (here 3)");
+}
+
 }  // namespace
 }  // namespace fern

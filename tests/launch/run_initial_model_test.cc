@@ -149,6 +149,15 @@ TEST_F(InitialModel, PlanKnowsTheSizes) {
   EXPECT_FALSE(has(dense.out, "patterns")) << dense.out;
 }
 
+TEST_F(InitialModel, PlanMeasuresLayersOfASparseModel) {
+  std::vector<std::string> words = {"plan", path("recipe.toml")};
+  for (const std::string& word : set({"sparsity.topology=" + path("source"), "sparsity.method=static"}))
+    words.push_back(word);
+  const Outcome outcome = run_fern(words);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "tokens/s")) << outcome.out;
+}
+
 TEST_F(InitialModel, PlanRefusesAModelThatIsNotThere) {
   const Outcome outcome = run_fern(
       {"plan", path("recipe.toml"), "--no-calibration", "--set", "model.weights=" + path("nowhere")});
