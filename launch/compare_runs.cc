@@ -49,7 +49,7 @@ std::map<int64_t, Manifest> read_checkpoints(const fs::path& run) {
 // "tokens_per_s", "step_s": what a clock says differs from run to run, and what a rank sends from layout to
 // layout.
 bool may_differ(const std::string& key) {
-  return key.ends_with("_s") || key == "time" || key == "sent_bytes";
+  return key.ends_with("_s") || key == "time" || key.ends_with("sent_bytes");
 }
 
 // Path of the first field that differs, with both values; "" when none does.

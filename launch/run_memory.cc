@@ -8,9 +8,12 @@
 #include "framework/optim/adamw.h"
 #include "framework/sparsity/sparse_product.h"
 #include "framework/train/topology.h"
+#include "framework/train/trainer.h"
 #include "launch/initial_model.h"
 #include "launch/text.h"
+#include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
+#include "parallel/rank_link.h"
 
 namespace fern {
 
@@ -37,8 +40,8 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
 }  // namespace
 
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
-                          const ContinuedRun* continued) {
-  Transformer model(config);
+                          const ContinuedRun* continued, int64_t stage) {
+  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(stage)]);
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
@@ -48,13 +51,25 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
                       optimizer);
   Arena activations = Arena::measuring("activations");
-  model.allocate_activations(activations, tokens);
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
+  allocate_passes(model, activations, tokens, stage, mesh.pipeline, micro_batches / mesh.data,
+                  micro_batches / recipe.batch.reduction_shards);
   ArenaSizes sizes = {.parameters = parameters.used_bytes(),
                       .optimizer = optimizer.used_bytes(),
                       .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
-                      .activations = activations.used_bytes()};
+                      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, stage)};
   if (method) add_topology(sizes, std::move(method), model.parameters(), mesh, recipe);
   return sizes;
+}
+
+ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
+                          const ContinuedRun* continued) {
+  ArenaSizes largest;
+  for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
+    const ArenaSizes sizes = measure_arenas(config, recipe, mesh, continued, stage);
+    if (sizes.total() > largest.total()) largest = sizes;
+  }
+  return largest;
 }
 
 std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConfig& config, const Mesh& mesh,
@@ -64,20 +79,24 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
       {"parameters", arenas.parameters, "values and gradients, and values as products read them"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
-      {"activations", arenas.activations, "of one micro-batch, with scratch"},
+      {"activations", arenas.activations,
+       mesh.pipeline > 1 ? "of the micro-batches in flight, with scratch"
+                         : "of one micro-batch, with scratch"},
   };
   if (arenas.patterns > 0)
     items.push_back({"patterns", arenas.patterns, "which weights exist, as products and methods read it"});
   if (arenas.topology > 0)
     items.push_back({"topology", arenas.topology, "rows of dense gradient that growing looks at"});
-  if (mesh.data > 1)
-    items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.data),
+  if (mesh.ranks() > 1) {
+    items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});
-  if (mesh.zero > 0 && mesh.data > 1) {
+  }
+  if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.data > 1)) {
+    int64_t most = 0;
     const Transformer model(config);
-    items.push_back({"gathered moments",
-                     static_cast<size_t>(model.parameters().padded_elements()) * 2 * sizeof(float),
-                     "whole on rank 0 while it saves", true});
+    for (const Parameter& parameter : model.parameters().list()) most = std::max(most, parameter.elements());
+    items.push_back({"gathered tensor", static_cast<size_t>(most) * sizeof(float),
+                     "the largest, on rank 0 while it saves", true});
   }
   return items;
 }

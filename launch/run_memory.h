@@ -13,12 +13,12 @@
 
 namespace fern {
 
-// Bytes of each arena, on the rank that needs most.
+// Bytes of each arena, on the rank of a stage that needs most.
 struct ArenaSizes {
   size_t parameters = 0;   // values and gradients, and values as products read them
   size_t optimizer = 0;    // both moments, of this rank's slice
   size_t reduction = 0;    // shard sums, and what other ranks send
-  size_t activations = 0;  // of one micro-batch, with scratch
+  size_t activations = 0;  // of the micro-batches in flight, with scratch and what stages exchange
   size_t topology = 0;     // rows of dense gradient that growing looks at, with their reduction
   size_t patterns = 0;     // which weights exist, and what products and methods keep beside: no arena
 
@@ -28,6 +28,9 @@ struct ArenaSizes {
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved;
 // `continued` as in set_recipe_patterns().
 ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                          const ContinuedRun* continued = nullptr, int64_t stage = 0);
+// Of the stage that needs most.
+ArenaSizes largest_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued = nullptr);
 
 struct MemoryItem {

@@ -1,6 +1,7 @@
 #include "launch/training_run.h"
 
 #include "framework/model/config_json.h"
+#include "parallel/layer_split.h"
 
 namespace fern {
 
@@ -52,15 +53,20 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       reduction_arena_("reduction", sizes.reduction, recipe.device),
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
-      model_(model),
+      communicators_(mesh, communicator),
+      whole_(mesh.pipeline > 1 ? std::optional<Transformer>(model) : std::nullopt),
+      model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)]),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
       topology_(topology_of(model_.parameters(), recipe, weights_.get(), continued, topology_arena_)),
-      reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), mesh,
-                            recipe.batch.reduction_shards, communicator, reduction_arena_)),
-      scored_gradients_(
-          score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards, communicator, topology_arena_)),
+      reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), communicators_,
+                            recipe.batch.reduction_shards, reduction_arena_)),
+      scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards,
+                                      communicators_.data(), topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
+      link_(model, recipe.batch.micro_sequences * model.context, communicators_, activations_arena_),
+      tensors_(whole_ ? whole_->parameters() : model_.parameters(), model_.parameters(), optimizer_,
+               communicators_),
       ledger_(data.names()),
       trainer_(recipe.train,
                {.model = model_,
@@ -71,7 +77,10 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
                 .scalars = *reducers_.scalars,
                 .ledger = ledger_,
                 .topology = topology_.get(),
-                .scored_gradients = scored_gradients_.get()},
+                .scored_gradients = scored_gradients_.get(),
+                .link = &link_,
+                .tensors = &tensors_,
+                .whole = whole_ ? &whole_->parameters() : nullptr},
                run_folder(recipe, model, data, folder), activations_arena_) {}
 
 }  // namespace fern

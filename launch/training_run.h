@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 
 #include "framework/core/arena.h"
 #include "framework/data/ledger.h"
@@ -13,6 +15,8 @@
 #include "launch/training_data.h"
 #include "parallel/communicator.h"
 #include "parallel/parallelize.h"
+#include "parallel/rank_link.h"
+#include "parallel/rank_tensors.h"
 #include "recipes/recipe.h"
 
 namespace fern {
@@ -32,12 +36,16 @@ class TrainingRun {
 
  private:
   Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
+  MeshCommunicators communicators_;
+  std::optional<Transformer> whole_;  // its layout, where the model is a part of it
   Transformer model_;
   std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied
   std::unique_ptr<Topology> topology_;    // null: a dense run
   Reducers reducers_;
   std::unique_ptr<GradReducer> scored_gradients_;  // null: nothing is scored
   AdamW optimizer_;
+  RankLink link_;
+  RankTensors tensors_;
   Ledger ledger_;
   Trainer trainer_;
 };

@@ -28,6 +28,7 @@ struct alignas(64) RankSlot {
   std::atomic<int64_t> process{0};             // id
   std::atomic<uint64_t> process_start{0};      // tells it from a later process of that id
   Pulse pulse;
+  std::array<std::atomic<int32_t>, kAxes> groups{};  // of each axis: 1 + the group; 0: in none
   std::array<Seqlock<Fingerprint>, kStreams> newest;
 };
 
@@ -47,6 +48,12 @@ class Board {
   BoardHeader& header() { return *header_; }
   RankSlot& slot(int rank) { return slots_[static_cast<size_t>(rank)]; }
   const RankSlot& slot(int rank) const { return slots_[static_cast<size_t>(rank)]; }
+  // Whether two ranks are in the same group of an axis.
+  bool share_group(int a, int b, Axis axis) const {
+    const auto at = static_cast<size_t>(axis);
+    const int32_t group = slot(a).groups[at].load(std::memory_order_relaxed);
+    return group > 0 && group == slot(b).groups[at].load(std::memory_order_relaxed);
+  }
   int ranks() const { return static_cast<int>(slots_.size()); }
 
  private:

@@ -4,7 +4,6 @@
 #include <bit>
 #include <chrono>
 #include <cstdlib>
-#include <numeric>
 #include <thread>
 
 namespace fern {
@@ -14,10 +13,6 @@ namespace {
 // Rounds of progress in which nothing came about, after which a rank counts as waiting. Backward makes a few
 // between two operations, and whoever waits makes this many in no time.
 constexpr int kPollsOfOneWhoWaits = 100;
-
-int64_t bytes_of(std::span<const int64_t> counts) {
-  return std::accumulate(counts.begin(), counts.end(), int64_t{0}) * static_cast<int64_t>(sizeof(float));
-}
 
 // To be ended by the watcher: the call that this rank was about to make is not the others', or the others'
 // were not its.
@@ -29,29 +24,41 @@ int64_t bytes_of(std::span<const int64_t> counts) {
 
 CheckedCommunicator::CheckedCommunicator(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
 
+CheckedCommunicator::CheckedCommunicator(std::unique_ptr<Communicator> inner, Axis axis, RankRecord* record)
+    : inner_(std::move(inner)), axis_(axis), record_(record) {}
+
 CheckedCommunicator::~CheckedCommunicator() {
-  if (record_) record_->leave(std::uncaught_exceptions() > exceptions_ ? Presence::kFailed : Presence::kLeft);
+  if (own_record_)
+    own_record_->leave(std::uncaught_exceptions() > exceptions_ ? Presence::kFailed : Presence::kLeft);
 }
 
 Pulse* CheckedCommunicator::watch(double stall_s) {
   if (stall_s <= 0 || size() == 1) return nullptr;
-  record_.emplace(Board(inner_->share_memory(Board::bytes(size())), size()), rank());
+  own_record_.emplace(Board(inner_->share_memory(Board::bytes(size())), size()), rank());
+  record_ = &*own_record_;
   inner_->barrier();
   watcher_.emplace(*record_, stall_s);
   return &record_->pulse();
 }
 
+std::unique_ptr<Communicator> CheckedCommunicator::group(Axis axis, int group) {
+  std::unique_ptr<Communicator> members = inner_->group(axis, group);
+  if (!members) return nullptr;
+  if (record_ != nullptr) record_->join(axis, group);
+  return std::make_unique<CheckedCommunicator>(std::move(members), axis, record_);
+}
+
 void CheckedCommunicator::show(const Fingerprint& fingerprint) {
   record_->begin(fingerprint);
-  for (int other = 0; other < size(); ++other)
-    if (other != rank() && record_->differing(other, fingerprint.stream)) wait_for_the_end();
+  for (int other = 0; other < record_->board().ranks(); ++other)
+    if (other != record_->rank() && record_->differing(other, fingerprint.stream)) wait_for_the_end();
 }
 
 template <typename Call>
 void CheckedCommunicator::blocking(CollectiveKind kind, int64_t bytes, const Call& call) {
-  if (!record_) return call();
-  record_->wait_in(kBlockingStream);
-  show({.bytes = bytes, .stream = kBlockingStream, .kind = kind});
+  if (record_ == nullptr) return call();
+  record_->wait_in(blocking_stream(axis_));
+  show({.bytes = bytes, .stream = blocking_stream(axis_), .kind = kind});
   call();
   record_->go_on();
 }
@@ -70,11 +77,6 @@ void CheckedCommunicator::all_gather(std::span<float> values, std::span<const in
            [&] { inner_->all_gather(values, counts); });
 }
 
-void CheckedCommunicator::gather(std::span<float> whole, std::span<const float> own,
-                                 std::span<const int64_t> counts) {
-  blocking(CollectiveKind::kGather, bytes_of(counts), [&] { inner_->gather(whole, own, counts); });
-}
-
 void CheckedCommunicator::broadcast(std::span<std::byte> bytes, int root) {
   blocking(CollectiveKind::kBroadcast, static_cast<int64_t>(bytes.size()),
            [&] { inner_->broadcast(bytes, root); });
@@ -82,13 +84,14 @@ void CheckedCommunicator::broadcast(std::span<std::byte> bytes, int root) {
 
 void CheckedCommunicator::start_exchange(const Exchange& exchange, std::span<const Incoming> incoming,
                                          std::span<const Outgoing> outgoing) {
-  if (record_) {
+  if (record_ != nullptr) {
     show({.bytes = exchange.bytes,
-          .stream = stream_of_lane(exchange.lane),
-          .bucket = exchange.bucket,
+          .stream = stream_of_lane(exchange.lane, axis_),
+          .index = exchange.index,
           .first_layer = exchange.first_layer,
           .last_layer = exchange.last_layer,
-          .kind = CollectiveKind::kExchange});
+          .kind = CollectiveKind::kExchange,
+          .cargo = exchange.cargo});
     record_->go_on();
     in_flight_ |= 1u << exchange.lane;
   }
@@ -97,7 +100,7 @@ void CheckedCommunicator::start_exchange(const Exchange& exchange, std::span<con
 
 void CheckedCommunicator::progress() {
   inner_->progress();
-  if (record_ && in_flight_ != 0) note_lanes();
+  if (record_ != nullptr && in_flight_ != 0) note_lanes();
 }
 
 // A rank waits for its exchanges when it does nothing but ask for them.
@@ -112,12 +115,12 @@ void CheckedCommunicator::note_lanes() {
     polled_at_ = record_->pulse().beats();
     polls_ = 0;
   } else if (++polls_ == kPollsOfOneWhoWaits) {
-    record_->wait_in(stream_of_lane(std::countr_zero(in_flight)));
+    record_->wait_in(stream_of_lane(std::countr_zero(in_flight), axis_));
   }
 }
 
 void CheckedCommunicator::abort(int exit_code) {
-  if (record_) record_->leave(Presence::kFailed);
+  if (record_ != nullptr) record_->leave(Presence::kFailed);
   inner_->abort(exit_code);
   std::_Exit(exit_code);
 }

@@ -14,6 +14,8 @@ namespace fern {
 class CheckedCommunicator final : public Communicator {
  public:
   explicit CheckedCommunicator(std::unique_ptr<Communicator> inner);
+  // A group of a checked one, which shows its collectives on `record`, if there is any.
+  CheckedCommunicator(std::unique_ptr<Communicator> inner, Axis axis, RankRecord* record);
   ~CheckedCommunicator() override;
 
   int rank() const override { return inner_->rank(); }
@@ -27,9 +29,9 @@ class CheckedCommunicator final : public Communicator {
   void progress() override;
   bool exchange_done(int lane) const override { return inner_->exchange_done(lane); }
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override;
-  void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t> counts) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   std::span<std::byte> share_memory(size_t bytes) override { return inner_->share_memory(bytes); }
+  std::unique_ptr<Communicator> group(Axis axis, int group) override;
   Pulse* watch(double stall_s) override;
   [[noreturn]] void abort(int exit_code) override;
 
@@ -41,8 +43,10 @@ class CheckedCommunicator final : public Communicator {
   void note_lanes();
 
   const std::unique_ptr<Communicator> inner_;
+  const Axis axis_ = Axis::kWorld;
   const int exceptions_ = std::uncaught_exceptions();
-  std::optional<RankRecord> record_;  // while watched
+  std::optional<RankRecord> own_record_;  // of the world, while watched
+  RankRecord* record_ = nullptr;          // this one's, or the world's
   std::optional<Watcher> watcher_;
   uint32_t in_flight_ = 0;  // a bit a lane
   uint64_t polled_at_ = 0;  // beats

@@ -25,12 +25,27 @@ struct Outgoing {
 // Exchanges that may be in flight at a time, one a lane.
 inline constexpr int kExchangeLanes = 8;
 
+// Who exchanges with whom: all ranks, or those of one group of an axis of the mesh. A link joins two stages
+// of a pipeline: after an even stage, after an odd one, or from the last to the first.
+enum class Axis : uint8_t { kWorld, kData, kTensor, kEvenLink, kOddLink, kWrapLink };
+inline constexpr int kAxes = 6;
+
+// What an exchange carries.
+enum class Cargo : uint8_t {
+  kGradients,            // a bucket of them
+  kActivations,          // of a micro-batch, from one stage to the next
+  kActivationGradients,  // of a micro-batch, back
+  kEmbedding,            // the values of a tied embedding
+  kTensor,               // of a checkpoint
+};
+
 // What ranks exchange: the same on all of them. Beside the lane it is for messages when it does not come
 // about.
 struct Exchange {
   int lane = 0;
-  int64_t bytes = 0;                          // of the whole that ranks exchange parts of
-  int32_t bucket = -1;                        // of the gradients; -1: none
+  int64_t bytes = 0;   // of the whole that ranks exchange parts of
+  int32_t index = -1;  // which bucket, micro-batch or tensor; -1: there is but one
+  Cargo cargo = Cargo::kGradients;
   int32_t first_layer = -1, last_layer = -1;  // whose gradients it holds; -1: of no layer
 };
 
@@ -58,14 +73,14 @@ class Communicator {
   // Every rank's block, in rank order, on all ranks. In place: rank r's own block is already in `values`,
   // which has as many elements as the counts add up to.
   virtual void all_gather(std::span<float> values, std::span<const int64_t> counts) = 0;
-  // Every rank's block, in rank order, on rank 0 (`whole` is empty elsewhere). REQUIRES: own has the rank's
-  // own count.
-  virtual void gather(std::span<float> whole, std::span<const float> own,
-                      std::span<const int64_t> counts) = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   // Zeroed memory that the ranks of this machine share, for as long as the communicator lives. All call it,
   // once.
   virtual std::span<std::byte> share_memory(size_t bytes) = 0;
+  // A communicator of the ranks that give the same group, 0 or more, in the order of their ranks here, or
+  // null with group -1. All ranks call it, for one axis after the other, after watch(); an axis but once. It
+  // must not outlive this one.
+  virtual std::unique_ptr<Communicator> group(Axis axis, int group) = 0;
   // From now on ends the job with exit code 4, naming who is at fault, when a rank stops, dies, gets nowhere
   // for `stall_s` or makes another call than the others (watcher.h). All call it, once. Returns where this
   // rank is to say how far it has come; null: nobody watches.

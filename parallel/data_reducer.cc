@@ -149,7 +149,7 @@ Exchange DataReducer::exchange_of(int64_t bucket) const {
   const LayerRange layers = layers_in(whole, tail_.list());
   return {.lane = number_of(bucket),
           .bytes = whole.elements() * static_cast<int64_t>(sizeof(float)),
-          .bucket = static_cast<int32_t>(bucket),
+          .index = static_cast<int32_t>(bucket),
           .first_layer = layers.first,
           .last_layer = layers.last};
 }
@@ -165,13 +165,6 @@ void DataReducer::gather_values() {
   if (!plan_.sliced) return;
   sent_bytes_ += (plan_.ranks - 1) * plan_.slice().elements() * static_cast<int64_t>(sizeof(float));
   communicator_.all_gather(values_.values<float>(), counts_);
-}
-
-void DataReducer::gather_slices(std::span<float> whole, std::span<const float> slice) {
-  if (plan_.sliced)
-    communicator_.gather(whole, slice, counts_);
-  else if (is_writer())
-    std::ranges::copy(slice, whole.begin());
 }
 
 void DataReducer::gather_everywhere(std::span<float> whole, std::span<const float> slice) {

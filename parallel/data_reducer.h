@@ -37,8 +37,6 @@ class DataReducer final : public GradReducer {
   Slice slice() const override { return plan_.kept_by(plan_.rank); }
   Slice counted() const override { return plan_.slice(); }
   void gather_values() override;
-  void gather_slices(std::span<float> whole, std::span<const float> slice) override;
-  bool is_writer() const override { return plan_.rank == 0; }
   void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
   Slice slice_of(int64_t padded_elements) const override;
   void set_layout(const Parameters& parameters) override;

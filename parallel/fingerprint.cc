@@ -24,12 +24,43 @@ std::string_view name_of(CollectiveKind kind) {
       return "all_reduce_sum";
     case CollectiveKind::kAllGather:
       return "all_gather";
-    case CollectiveKind::kGather:
-      return "gather";
     case CollectiveKind::kBroadcast:
       return "broadcast";
     case CollectiveKind::kExchange:
       return "exchange";
+  }
+  return "unknown";
+}
+
+std::string_view text_of(Axis axis) {
+  switch (axis) {
+    case Axis::kWorld:
+      return "";
+    case Axis::kData:
+      return " of the data axis";
+    case Axis::kTensor:
+      return " of the tensor axis";
+    case Axis::kEvenLink:
+    case Axis::kOddLink:
+      return " between two stages";
+    case Axis::kWrapLink:
+      return " between the last stage and the first";
+  }
+  return "";
+}
+
+std::string text_of(Cargo cargo, int32_t index) {
+  switch (cargo) {
+    case Cargo::kGradients:
+      return fmt::format("gradient bucket {}", index);
+    case Cargo::kActivations:
+      return fmt::format("the activations of micro-batch {}", index);
+    case Cargo::kActivationGradients:
+      return fmt::format("the activations' gradient of micro-batch {}", index);
+    case Cargo::kEmbedding:
+      return "the embedding's values";
+    case Cargo::kTensor:
+      return fmt::format("tensor {} of the checkpoint", index);
   }
   return "unknown";
 }
@@ -43,9 +74,9 @@ std::string layers_text(const Fingerprint& f) {
 }  // namespace
 
 uint64_t chained(uint64_t chain, const Fingerprint& next) {
-  for (const uint64_t part :
-       {static_cast<uint64_t>(next.kind), static_cast<uint64_t>(next.bytes),
-        static_cast<uint64_t>(next.where.step), static_cast<uint64_t>(static_cast<int64_t>(next.bucket))})
+  for (const uint64_t part : {static_cast<uint64_t>(next.kind), static_cast<uint64_t>(next.cargo),
+                              static_cast<uint64_t>(next.bytes), static_cast<uint64_t>(next.where.step),
+                              static_cast<uint64_t>(static_cast<int64_t>(next.index))})
     chain = mixed(chain ^ part);
   return chain;
 }
@@ -61,10 +92,11 @@ std::string text_of(const Position& position) {
 std::string text_of(const Fingerprint& f) {
   if (f.kind == CollectiveKind::kNone) return "no collective yet";
   if (f.kind == CollectiveKind::kExchange)
-    return fmt::format("exchange of gradient bucket {}{} of {} bytes (number {} on lane {}, {})", f.bucket,
-                       layers_text(f), f.bytes, f.sequence, f.stream - 1, text_of(f.where));
-  return fmt::format("{} of {} bytes (collective {}, {})", name_of(f.kind), f.bytes, f.sequence,
-                     text_of(f.where));
+    return fmt::format("exchange of {}{} of {} bytes (number {} on lane {}{}, {})", text_of(f.cargo, f.index),
+                       layers_text(f), f.bytes, f.sequence, lane_of(f.stream), text_of(axis_of(f.stream)),
+                       text_of(f.where));
+  return fmt::format("{} of {} bytes (collective {}{}, {})", name_of(f.kind), f.bytes, f.sequence,
+                     text_of(axis_of(f.stream)), text_of(f.where));
 }
 
 }  // namespace fern

@@ -89,11 +89,13 @@ class Judge {
     const std::vector<int> differ =
         others([](const Sighting& r) { return r.other_call && r.differs_s >= kSettling_s; });
     if (differ.empty()) return std::nullopt;
-    std::vector<int> agree =
-        others([](const Sighting& r) { return r.presence == Presence::kHere && !r.other_call; });
+    const Sighting& example = ranks_[static_cast<size_t>(differ.front())];
+    const auto axis = static_cast<size_t>(axis_of(example.own_call.stream));
+    std::vector<int> agree = others([&](const Sighting& r) {
+      return r.presence == Presence::kHere && !r.other_call && r.groups[axis] == own().groups[axis];
+    });
     agree.push_back(observer_);
     std::ranges::sort(agree);
-    const Sighting& example = ranks_[static_cast<size_t>(differ.front())];
     const bool tie = agree.size() == differ.size();
     const bool they = differ.size() < agree.size();
     const std::vector<int>& fault = they ? differ : agree;
@@ -129,12 +131,13 @@ class Judge {
   }
 
   // Exchanges are one place: which of those under way a rank waits for is chance.
-  static uint64_t place_of(const Sighting& rank) {
-    return rank.waits_in == kBlockingStream ? rank.waits_for.sequence : 0;
+  using Place = std::pair<int32_t, uint64_t>;
+  static Place place_of(const Sighting& rank) {
+    return lane_of(rank.waits_in) < 0 ? Place(rank.waits_in, rank.waits_for.sequence) : Place(-1, 0);
   }
 
   std::optional<Verdict> other_place() const {
-    std::map<uint64_t, std::vector<int>> places;
+    std::map<Place, std::vector<int>> places;
     double least_still_s = std::numeric_limits<double>::infinity();
     for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
       const Sighting& r = ranks_[static_cast<size_t>(rank)];

@@ -1,6 +1,7 @@
 // Who is at fault when ranks wait: the rules, on what a rank has seen of the others.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@ struct Sighting {
   std::optional<Fingerprint> other_call = {};
   Fingerprint own_call = {};
   double differs_s = 0;
+  std::array<int32_t, kAxes> groups = {};  // as on the board
 };
 
 struct Verdict {

@@ -202,22 +202,6 @@ void MpiCommunicator::all_gather(std::span<float> values, std::span<const int64_
   finish(gathering_);
 }
 
-void MpiCommunicator::gather(std::span<float> whole, std::span<const float> own,
-                             std::span<const int64_t> counts) {
-  if (rank_ > 0) {
-    send(gathering_, own, 0, kCollectiveTag);
-  } else {
-    std::ranges::copy(own, whole.begin());
-    size_t begin = own.size();
-    for (int from = 1; from < size_; ++from) {
-      const auto count = static_cast<size_t>(counts[static_cast<size_t>(from)]);
-      receive(gathering_, whole.subspan(begin, count), from, kCollectiveTag);
-      begin += count;
-    }
-  }
-  finish(gathering_);
-}
-
 void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
   for_each_part(bytes, max_message_bytes_, [&](std::span<std::byte> part) {
     check(MPI_Bcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_), "MPI_Bcast");
@@ -236,6 +220,15 @@ std::span<std::byte> MpiCommunicator::share_memory(size_t bytes) {
   if (local_rank_ == 0) std::memset(memory, 0, bytes);
   check(MPI_Barrier(machine_), "MPI_Barrier");
   return {static_cast<std::byte*>(memory), bytes};
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::group(Axis, int group) {
+  MPI_Comm members = MPI_COMM_NULL;
+  check(MPI_Comm_split(comm_, group < 0 ? MPI_UNDEFINED : group, rank_, &members), "MPI_Comm_split");
+  if (members == MPI_COMM_NULL) return nullptr;
+  auto communicator = std::make_unique<MpiCommunicator>(members, max_message_bytes_);
+  check(MPI_Comm_free(&members), "MPI_Comm_free");
+  return communicator;
 }
 
 void MpiCommunicator::abort(int exit_code) {

@@ -34,9 +34,9 @@ class MpiCommunicator : public Communicator {
   void progress() override;
   bool exchange_done(int lane) const override { return in_flight_[static_cast<size_t>(lane)] == 0; }
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override;
-  void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t> counts) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   std::span<std::byte> share_memory(size_t bytes) override;
+  std::unique_ptr<Communicator> group(Axis axis, int group) override;
   Pulse* watch(double) override { return nullptr; }
   [[noreturn]] void abort(int exit_code) override;
 

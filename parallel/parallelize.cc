@@ -44,6 +44,15 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
       std::make_unique<RankScalars>(communicator)};
 }
 
+Reducers parallelize(Parameters& parameters, MeshCommunicators& communicators, int64_t reduction_shards,
+                     Arena& arena) {
+  Reducers reducers =
+      parallelize(parameters, communicators.mesh(), reduction_shards, communicators.data(), arena);
+  if (communicators.world().size() > 1)
+    reducers.scalars = std::make_unique<RankScalars>(communicators.world());
+  return reducers;
+}
+
 std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh& mesh,
                                                 int64_t reduction_shards, Communicator& communicator,
                                                 Arena& arena) {
@@ -70,6 +79,12 @@ size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t red
     else
       DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, arena);
   });
+}
+
+int64_t data_sent_bytes(int64_t elements, const Mesh& mesh, int64_t reduction_shards, int data_index) {
+  if (mesh.data == 1) return 0;
+  return sent_bytes_of_step(
+      plan_reduction(elements, reduction_shards, data_index, static_cast<int>(mesh.data), mesh.zero));
 }
 
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {

@@ -11,6 +11,7 @@ RankRecord::RankRecord(Board board, int rank) : board_(board), rank_(rank) {
   slot.process_start.store(own.start);
   slot.waits_in.store(kNotWaiting);
   slot.pulse.enter(Activity::kOutside);
+  join(Axis::kWorld, 0);
   slot.presence.store(Presence::kHere);
 }
 
@@ -34,6 +35,7 @@ void RankRecord::go_on() {
 // to when it comes there itself.
 std::optional<Fingerprint> RankRecord::differing(int rank, int stream) const {
   const auto at = static_cast<size_t>(stream);
+  if (!board_.share_group(rank_, rank, axis_of(stream))) return std::nullopt;
   const auto theirs = board_.slot(rank).newest[at].load();
   if (!theirs || theirs->sequence == 0) return std::nullopt;
   const auto ours = streams_[at].history[theirs->sequence % kRemembered].load();

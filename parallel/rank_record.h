@@ -18,6 +18,8 @@ class RankRecord {
   int rank() const { return rank_; }
   Pulse& pulse() { return board_.slot(rank_).pulse; }
 
+  // This rank is in this group of the axis, 0 or more; with its members it is compared.
+  void join(Axis axis, int group) { board_.slot(rank_).groups[static_cast<size_t>(axis)].store(1 + group); }
   // Shows the next collective of `next.stream`. Its sequence, chain and place are filled in here.
   void begin(Fingerprint next);
   void wait_in(int stream) { board_.slot(rank_).waits_in.store(stream, std::memory_order_relaxed); }

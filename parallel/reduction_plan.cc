@@ -61,6 +61,18 @@ ReductionPlan resized(const ReductionPlan& plan, int64_t elements) {
   return result;
 }
 
+int64_t sent_bytes_of_step(const ReductionPlan& plan) {
+  const auto nodes = static_cast<int64_t>(plan.nodes[static_cast<size_t>(plan.rank)].size());
+  int64_t elements = plan.sliced ? (plan.ranks - 1) * plan.slice().elements() : 0;
+  for (int64_t bucket = 0; bucket < plan.buckets; ++bucket)
+    for (int other = 0; other < plan.ranks; ++other) {
+      if (other == plan.rank) continue;
+      elements += nodes * plan.part_of(other, bucket).elements();
+      elements += intersection(plan.part_of(plan.rank, bucket), plan.kept_by(other)).elements();
+    }
+  return elements * static_cast<int64_t>(sizeof(float));
+}
+
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
                              int64_t largest_bucket) {
   ReductionPlan plan;

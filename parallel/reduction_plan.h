@@ -49,6 +49,9 @@ Slice intersection(Slice a, Slice b);
 // chunks; ranks divides shards.
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
                              int64_t largest_bucket = kLargestBucket);
+// What the rank sends to others in a step: its sums of their parts, the total of its own part to those that
+// keep it, and the values of its slice where ranks keep slices.
+int64_t sent_bytes_of_step(const ReductionPlan& plan);
 // The same of fewer elements; slices stay slices, though some may now be empty.
 ReductionPlan resized(const ReductionPlan& plan, int64_t elements);
 

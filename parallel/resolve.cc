@@ -1,8 +1,10 @@
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "framework/core/divisors.h"
 #include "framework/core/error.h"
-#include "parallel/parallelize.h"
+#include "parallel/mesh.h"
 
 namespace fern {
 
@@ -12,10 +14,7 @@ void refuse_unbuilt(const Mesh& mesh, int ranks) {
   const struct {
     const char* name;
     int64_t size;
-  } axes[] = {{"tensor", mesh.tensor},
-              {"pipeline", mesh.pipeline},
-              {"expert", mesh.expert},
-              {"context", mesh.context}};
+  } axes[] = {{"tensor", mesh.tensor}, {"expert", mesh.expert}, {"context", mesh.context}};
   for (const auto& axis : axes)
     if (axis.size != 1)
       fail_usage(
@@ -28,34 +27,51 @@ void refuse_unbuilt(const Mesh& mesh, int ranks) {
         mesh.zero);
 }
 
+void expect_stages_fit(const Mesh& mesh, int ranks, int64_t layers) {
+  if (mesh.pipeline < 1 || mesh.pipeline > layers)
+    fail_usage(
+        "parallel.pipeline = {}: expected 1 to {}, since each stage has at least one of model.layers = {}",
+        mesh.pipeline, layers, layers);
+  if (ranks % mesh.pipeline != 0)
+    fail_usage(
+        "parallel.pipeline = {} does not divide the {} ranks; start {} (mpirun -n {}), or set one of {}",
+        mesh.pipeline, ranks, (ranks / mesh.pipeline + 1) * mesh.pipeline,
+        (ranks / mesh.pipeline + 1) * mesh.pipeline, fmt::join(divisors(ranks), ", "));
+}
+
 }  // namespace
 
-Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards) {
+Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
   refuse_unbuilt(mesh, ranks);
-  if (mesh.data == 0) mesh.data = ranks;
-  if (mesh.data != ranks)
+  expect_stages_fit(mesh, ranks, layers);
+  const int64_t most = ranks / mesh.pipeline;
+  if (mesh.data == 0) mesh.data = most;
+  if (mesh.data != most)
     fail_usage(
-        "parallel.data = {}, but there are {} ranks; start as many (mpirun -n {}), or set parallel.data = {} "
-        "or "
-        "0 (as many as there are)",
-        mesh.data, ranks, mesh.data, ranks);
+        "parallel.data = {} x parallel.pipeline = {}, but there are {} ranks; start as many (mpirun -n {}), "
+        "or set parallel.data = {} or 0 (as many as there are)",
+        mesh.data, mesh.pipeline, ranks, mesh.ranks(), most);
   if (reduction_shards < 1) fail_usage("batch.reduction_shards = {}: expected at least 1", reduction_shards);
   if (reduction_shards % mesh.data != 0)
     fail_usage(
-        "batch.reduction_shards = {} cannot be shared evenly by {} ranks; use one of {} ranks, or set "
+        "batch.reduction_shards = {} cannot be shared evenly by {} ranks{}; use one of {} ranks, or set "
         "reduction_shards to a multiple of {} (a different value is a different order of sums)",
-        reduction_shards, mesh.data, fmt::join(divisors(reduction_shards), ", "), mesh.data);
+        reduction_shards, mesh.data, mesh.pipeline > 1 ? " of each stage" : "",
+        fmt::join(divisors(reduction_shards), ", "), mesh.data);
   return mesh;
 }
 
 int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards) {
-  if (mesh.data > limit)
-    fail_usage("parallel.data = {}, but only {} ranks are left; set parallel.data = 0 (as many as there are)",
-               mesh.data, limit);
-  if (mesh.data > 0) return static_cast<int>(mesh.data);
-  int ranks = limit;
-  while (reduction_shards % ranks != 0) --ranks;
-  return ranks;
+  const int64_t others = mesh.pipeline * mesh.tensor;
+  if (std::max<int64_t>(mesh.data, 1) * others > limit)
+    fail_usage(
+        "parallel.data = {} x parallel.pipeline = {}, but only {} ranks are left; set parallel.data = 0 (as "
+        "many as there are), and fewer stages",
+        mesh.data, mesh.pipeline, limit);
+  if (mesh.data > 0) return static_cast<int>(mesh.ranks());
+  int64_t data = limit / others;
+  while (reduction_shards % data != 0) --data;
+  return static_cast<int>(data * others);
 }
 
 }  // namespace fern

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -26,13 +25,13 @@ class SoloCommunicator final : public Communicator {
   void progress() override {}
   bool exchange_done(int) const override { return true; }
   void all_gather(std::span<float>, std::span<const int64_t>) override {}
-  void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t>) override {
-    std::ranges::copy(own, whole.begin());
-  }
   void broadcast(std::span<std::byte>, int) override {}
   std::span<std::byte> share_memory(size_t bytes) override {
     memory_.resize(bytes);
     return memory_;
+  }
+  std::unique_ptr<Communicator> group(Axis, int group) override {
+    return group < 0 ? nullptr : make_solo_communicator();
   }
   Pulse* watch(double) override { return nullptr; }
   [[noreturn]] void abort(int exit_code) override {

@@ -77,6 +77,8 @@ void Watcher::look_at(int rank, double elapsed_s) {
   sighting.presence = slot.presence;
   sighting.ended_s = sighting.presence == Presence::kHere ? 0 : sighting.ended_s + elapsed_s;
   sighting.position = slot.pulse.position();
+  std::ranges::transform(slot.groups, sighting.groups.begin(),
+                         [](const auto& group) { return group.load(); });
   sighting.still_s += elapsed_s;
   if (const uint64_t beats = slot.pulse.beats(); beats != seen.beats) {
     seen.beats = beats;

@@ -22,6 +22,7 @@ class Checker {
     model();
     experts();
     batch();
+    stages();
     schedule();
     sparsity();
     data();
@@ -96,6 +97,20 @@ class Checker {
           "for all ranks",
           at("parallel.data"), recipe_.mesh.data, b.reduction_shards,
           fmt::join(divisors(b.reduction_shards), ", "));
+  }
+
+  // What stages of a pipeline cannot do yet.
+  void stages() const {
+    const int64_t stages = recipe_.mesh.pipeline;
+    if (stages == 1) return;
+    if (stages > recipe_.model.layers)
+      fail_usage("{}: parallel.pipeline = {}: expected 1 to {} (model.layers): each stage has a layer",
+                 at("parallel.pipeline"), stages, recipe_.model.layers);
+    if (recipe_.sparsity.method != SparsityMethod::kDense)
+      fail_usage(
+          "{}: parallel.pipeline = {}: sparsity.method = \"{}\" is not split into stages yet; expected 1, or "
+          "sparsity.method = \"dense\"",
+          at("parallel.pipeline"), stages, name_of(recipe_.sparsity.method));
   }
 
   void schedule() const {

@@ -22,10 +22,13 @@ std::vector<Field> parallel_fields() {
        .may_change = true},
       {.key = "parallel.pipeline",
        .place = [](Recipe& r) -> Place { return &r.mesh.pipeline; },
-       .meaning = "Ranks that share the layers. More than 1 is not available yet.",
+       .meaning =
+           "Stages that share the layers, each on parallel.data ranks; layers are split so that stages have "
+           "about equal FLOPs. The first keeps the activations of as many micro-batches as there are "
+           "stages. At most model.layers. Never changes the result.",
        .unit = "ranks",
+       .raising = "less memory for weights on each rank; more waiting where a step has few micro-batches",
        .least = 1,
-       .most = 1,
        .may_change = true},
       {.key = "parallel.expert",
        .place = [](Recipe& r) -> Place { return &r.mesh.expert; },

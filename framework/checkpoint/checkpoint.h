@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "framework/checkpoint/file_record.h"
+#include "framework/checkpoint/tensor_source.h"
 #include "framework/layers/routing_state.h"
 #include "framework/model/parameters.h"
 #include "framework/optim/weight_ages.h"
@@ -60,7 +61,8 @@ struct TopologyMemory {
   std::vector<EverActive> ever_active = {};
 };
 
-// Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only.
+// Everything a save needs. Moments are whole (padded flat buffers, f32), empty for weights only. With
+// `tensors`, values and moments are asked of it instead, and `parameters` only says which there are.
 struct CheckpointContents {
   const Parameters& parameters;
   std::span<const float> first_moment, second_moment;
@@ -69,6 +71,7 @@ struct CheckpointContents {
   std::filesystem::path tokenizer_model;  // copied in; may be empty
   TopologyMemory topology = {};
   ExpertMemory experts = {};
+  TensorSource* tensors = nullptr;
 };
 
 // Hash of the values: XXH3-128 over, for each parameter in order, its name, shape and bytes (format.md).
@@ -76,7 +79,7 @@ std::string weights_hash(const Parameters& parameters);
 
 // Writes folder/step-NNNNNN whole or not at all; returns it. One of that name is replaced. Only the writing
 // process calls it. Errors: disk full, not writable; the temporary folder is removed and earlier checkpoints
-// stay. REQUIRES: f32 parameters; moments both whole or both empty.
+// stay. REQUIRES: f32 tensors; moments both whole or both empty.
 std::filesystem::path save_checkpoint(const std::filesystem::path& folder,
                                       const CheckpointContents& contents);
 
@@ -95,10 +98,11 @@ std::string model_difference(const nlohmann::json& checkpoint_model, const nlohm
 // padded flat buffers; slice.elements() each), and verifies every hash of what it reads. Errors: a parameter
 // missing, of another shape, or not in the model; a hash that differs, naming the dataset; no optimizer in it
 // when moments are asked for. After an error the values are undefined.
+// `whole`: all parameters of the model, of which those of `parameters` are kept.
 void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
-                     Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment,
-                     Slice slice);
-// The same with whole moments.
+                     const Parameters& whole, Parameters& parameters, std::span<float> first_moment,
+                     std::span<float> second_moment, Slice slice);
+// The same of a whole model, with whole moments.
 void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
                      Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment);
 // Errors: missing, damaged.

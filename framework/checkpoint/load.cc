@@ -36,17 +36,25 @@ void load_moment(std::span<float> moment, std::vector<float>& scratch, const Dat
   }
 }
 
-void load_weights(Parameters& parameters, const fs::path& checkpoint, const Manifest& manifest) {
+// What is not in `parameters` is read and verified all the same, and forgotten.
+void load_weights(const Parameters& whole, Parameters& parameters, const fs::path& checkpoint,
+                  const Manifest& manifest) {
   const DatasetReader file(checkpoint, manifest, kWeightsFile);
   std::vector<std::string> names;
-  for (size_t i = 0; i < parameters.list().size(); ++i) {
-    const Tensor value = parameters.value(static_cast<int>(i));
-    names.push_back(parameters.list()[i].name);
-    file.read<float>(value.values<float>(), names.back(), dims_of(value.shape()));
+  std::vector<float> others;
+  Xxh128 all;
+  for (const Parameter& parameter : whole.list()) {
+    names.push_back(parameter.name);
+    const int own = parameters.find(parameter.name);
+    if (own < 0) others.resize(static_cast<size_t>(parameter.elements()));
+    const std::span<float> values = own < 0 ? std::span(others) : parameters.value(own).values<float>();
+    file.read<float>(values, parameter.name, dims_of_values(parameter));
+    feed_header(all, parameter);
+    all.update(values.data(), values.size_bytes());
   }
   parameters.note_change();
   file.expect_no_others(names);
-  const std::string hash = weights_hash(parameters);
+  const std::string hash = all.hex();
   expect(hash == manifest.weights_hash,
          "{}: expected weights hash {}, got {}: its parameters are in another order", checkpoint.string(),
          manifest.weights_hash, hash);
@@ -67,9 +75,10 @@ std::string model_difference(const nlohmann::json& checkpoint_model, const nlohm
   return text;
 }
 
-void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, Parameters& parameters,
-                     std::span<float> first_moment, std::span<float> second_moment, Slice slice) {
-  load_weights(parameters, checkpoint, manifest);
+void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, const Parameters& whole,
+                     Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment,
+                     Slice slice) {
+  load_weights(whole, parameters, checkpoint, manifest);
   if (first_moment.empty() && second_moment.empty()) return;
   for (const auto moment : {first_moment, second_moment})
     expect(static_cast<int64_t>(moment.size()) == slice.elements(),
@@ -85,7 +94,7 @@ void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, Param
 
 void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, Parameters& parameters,
                      std::span<float> first_moment, std::span<float> second_moment) {
-  load_checkpoint(checkpoint, manifest, parameters, first_moment, second_moment,
+  load_checkpoint(checkpoint, manifest, parameters, parameters, first_moment, second_moment,
                   {0, parameters.padded_elements()});
 }
 

@@ -53,11 +53,52 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-// Each parameter's part of a flat padded buffer, by name.
-void write_parts(DatasetWriter& file, const std::string& prefix, const Parameters& parameters,
-                 std::span<const float> flat) {
-  for (const Parameter& parameter : parameters.list())
-    file.write<float>(prefix + parameter.name, part_of(flat, parameter), dims_of_values(parameter));
+// Parts of flat padded buffers.
+class WholeTensors final : public TensorSource {
+ public:
+  explicit WholeTensors(const CheckpointContents& contents) : contents_(contents) {}
+  bool has_moments() const override { return !contents_.first_moment.empty(); }
+  std::span<const float> get(TensorKind kind, int index) override {
+    if (kind == TensorKind::kValues) return contents_.parameters.value(index).values<float>();
+    const Parameter& parameter = contents_.parameters.list()[static_cast<size_t>(index)];
+    return part_of(kind == TensorKind::kFirstMoment ? contents_.first_moment : contents_.second_moment,
+                   parameter);
+  }
+
+ private:
+  const CheckpointContents& contents_;
+};
+
+// Calls work(index, parameter) for each.
+template <typename Work>
+void for_each(const Parameters& parameters, const Work& work) {
+  for (size_t i = 0; i < parameters.list().size(); ++i) work(static_cast<int>(i), parameters.list()[i]);
+}
+
+// Each returns the hash over all tensors that it writes (tensor_hash.h).
+std::string write_weights(DatasetWriter& file, const Parameters& parameters, TensorSource& tensors) {
+  Xxh128 hash;
+  for_each(parameters, [&](int index, const Parameter& parameter) {
+    const std::span<const float> values = tensors.get(TensorKind::kValues, index);
+    file.write<float>(parameter.name, values, dims_of_values(parameter));
+    feed_header(hash, parameter);
+    hash.update(values.data(), values.size_bytes());
+  });
+  return hash.hex();
+}
+
+std::string write_moments(DatasetWriter& file, const Parameters& parameters, TensorSource& tensors) {
+  Xxh128 hash;
+  for_each(parameters, [&](int index, const Parameter& parameter) {
+    feed_header(hash, parameter);
+    for (const TensorKind kind : {TensorKind::kFirstMoment, TensorKind::kSecondMoment}) {
+      const std::span<const float> values = tensors.get(kind, index);
+      file.write<float>((kind == TensorKind::kFirstMoment ? kFirstMoment : kSecondMoment) + parameter.name,
+                        values, dims_of_values(parameter));
+      hash.update(values.data(), values.size_bytes());
+    }
+  });
+  return hash.hex();
 }
 
 FileRecord write_plain(const fs::path& path, const std::string& bytes) {
@@ -87,24 +128,22 @@ int format_of(const CheckpointContents& contents) {
 
 Manifest write_files(const fs::path& folder, const CheckpointContents& contents) {
   const Parameters& parameters = contents.parameters;
+  WholeTensors whole(contents);
+  TensorSource& tensors = contents.tensors != nullptr ? *contents.tensors : whole;
   Manifest manifest = contents.manifest;
   manifest.files.clear();
   DatasetWriter weights(folder / kWeightsFile);
-  write_parts(weights, "", parameters, parameters.values().values<float>());
+  manifest.weights_hash = write_weights(weights, parameters, tensors);
   manifest.files[kWeightsFile] = weights.finish();
-  if (!contents.first_moment.empty()) {
+  manifest.optimizer_hash.clear();
+  if (tensors.has_moments()) {
     DatasetWriter moments(folder / kOptimizerFile);
-    write_parts(moments, kFirstMoment, parameters, contents.first_moment);
-    write_parts(moments, kSecondMoment, parameters, contents.second_moment);
+    manifest.optimizer_hash = write_moments(moments, parameters, tensors);
     manifest.files[kOptimizerFile] = moments.finish();
   }
   manifest.files[kLedgerFile] = write_plain(folder / kLedgerFile, contents.ledger.dump(2) + "\n");
   if (!contents.tokenizer_model.empty())
     manifest.files[kTokenizerFile] = write_plain(folder / kTokenizerFile, bytes_of(contents.tokenizer_model));
-  manifest.weights_hash = weights_hash(parameters);
-  manifest.optimizer_hash = contents.first_moment.empty()
-                                ? ""
-                                : moments_hash(parameters, contents.first_moment, contents.second_moment);
   manifest.parameters = parameters.dense_elements();
   manifest.nonzeros = parameters.elements();
   manifest.format = format_of(contents);

@@ -39,17 +39,4 @@ std::string weights_hash(const Parameters& parameters) {
   return hash.hex();
 }
 
-std::string moments_hash(const Parameters& parameters, std::span<const float> first,
-                         std::span<const float> second) {
-  Xxh128 hash;
-  for (const Parameter& parameter : parameters.list()) {
-    feed_header(hash, parameter);
-    for (const auto moment : {first, second}) {
-      const auto values = part_of(moment, parameter);
-      hash.update(values.data(), values.size_bytes());
-    }
-  }
-  return hash.hex();
-}
-
 }  // namespace fern

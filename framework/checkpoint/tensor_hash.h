@@ -20,8 +20,4 @@ void feed_header(Xxh128& hash, const Parameter& parameter);
 std::span<const float> part_of(std::span<const float> flat, const Parameter& parameter);
 std::span<float> part_of(std::span<float> flat, const Parameter& parameter);
 
-// XXH3-128 over, for each parameter in order, its name, shape and both moments (whole, padded flat buffers).
-std::string moments_hash(const Parameters& parameters, std::span<const float> first,
-                         std::span<const float> second);
-
 }  // namespace fern

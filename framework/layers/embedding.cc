@@ -20,15 +20,14 @@ void Embedding::forward(Tensor x_TD, const Tensor& input_T, Stream& stream) cons
   sparse_embedding_forward(x_TD, parameters_.value(weight()), *pattern, input_T, stream);
 }
 
-void Embedding::backward(const Tensor& dx_TD, const Tensor& input_T, GradSink& sink, Stream& stream) const {
-  const Tensor gradient = parameters_.gradient(weight());
+void Embedding::backward(const Tensor& gradient, const Tensor& dx_TD, const Tensor& input_T,
+                         Stream& stream) const {
   if (const Pattern* pattern = parameters_.pattern_of(run_))
     sparse_embedding_backward(gradient, dx_TD, *pattern, input_T, stream);
   else
     embedding_backward(gradient, dx_TD, input_T, stream);
   for (const ScoredRows& rows : parameters_.scored_rows())
     if (rows.run == run_) embedding_backward_rows(rows.gradient_RI, dx_TD, input_T, rows.first_row, stream);
-  sink.add(parameters_.list()[static_cast<size_t>(weight())]);
 }
 
 }  // namespace fern

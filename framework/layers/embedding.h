@@ -17,8 +17,12 @@ class Embedding {
   int weight() const { return run_.first; }
   // Writes x. input_T: i32 ids. Errors: an id outside the vocabulary.
   void forward(Tensor x_TD, const Tensor& input_T, Stream& stream) const;
-  // Adds to the table's gradient, and to that of its scored rows (Parameters::scored_rows()); tells `sink`.
-  void backward(const Tensor& dx_TD, const Tensor& input_T, GradSink& sink, Stream& stream) const;
+  // Adds to `gradient`, which is shaped as the table's, and to that of its scored rows
+  // (Parameters::scored_rows()).
+  void backward(const Tensor& gradient, const Tensor& dx_TD, const Tensor& input_T, Stream& stream) const;
+  Tensor gradient() const { return parameters_.gradient(weight()); }
+  // Tells `sink` that the table's gradient is complete.
+  void report(GradSink& sink) const { sink.add(parameters_.list()[static_cast<size_t>(weight())]); }
 
  private:
   const Parameters& parameters_;

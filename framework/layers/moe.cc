@@ -130,9 +130,8 @@ void Moe::project(const Saved& saved, const BlockScratch& scratch, const Tensor&
   gate_up_proj_.forward(used(saved.gate_up_R2F, permutation), rows_RD, permutation.first_E1, stream);
   if (shared_) shared_->project(saved.shared_gate_up_T2S, n_TD, stream);
   if (positions.record == nullptr) return;
-  const RouterLosses losses = router_losses(saved.routing, loss_weights(positions));
-  positions.record->losses.balance += losses.balance;
-  positions.record->losses.z += losses.z;
+  positions.record->losses[static_cast<size_t>(index_)] =
+      router_losses(saved.routing, loss_weights(positions));
   if (positions.record->counts.languages() > 0)
     positions.record->counts.add(index_, saved.routing, permutation, positions.language_T);
 }

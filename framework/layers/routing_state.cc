@@ -61,6 +61,15 @@ RoutingCounts::RoutingCounts(int64_t layers, int64_t experts, int64_t languages)
       languages_(languages),
       all_(static_cast<size_t>(layers * languages) * entry_size()) {}
 
+RouterLosses RoutingRecord::sum_of_losses() const {
+  RouterLosses sum;
+  for (const RouterLosses& layer : losses) {
+    sum.balance += layer.balance;
+    sum.z += layer.z;
+  }
+  return sum;
+}
+
 void RoutingCounts::clear() { std::ranges::fill(all_, 0.0); }
 
 void RoutingCounts::add(const RoutingCounts& other) {

@@ -111,8 +111,11 @@ class RoutingCounts {
 
 // What a training forward pass leaves behind.
 struct RoutingRecord {
-  RouterLosses losses;   // of its micro-batch, all layers
+  std::vector<RouterLosses>
+      losses;            // of its micro-batch, by layer with experts; 0 of layers that are not here
   RoutingCounts counts;  // added to, until cleared
+
+  RouterLosses sum_of_losses() const;
 };
 
 // What routing needs to know of the positions of a pass.

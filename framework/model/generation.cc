@@ -81,7 +81,7 @@ void Transformer::State::decode(KvCache& cache, int64_t piece, Stream& stream) c
   positions.document_start_T = positions.document_start_T.rows(0, piece);
   RoutedPositions routed = cache.routed;
   routed.language_T = routed.language_T.rows(0, piece);
-  embedding.forward(x_BD, cache.input_B.rows(0, piece), stream);
+  embedding->forward(x_BD, cache.input_B.rows(0, piece), stream);
   Tensor residual_BD;
   for (size_t i = 0; i < layers.size(); ++i) {
     layers[i].attention.decode(after_attention_BD, cache.layers[i], saved.attention, scratch, residual_BD,
@@ -89,8 +89,8 @@ void Transformer::State::decode(KvCache& cache, int64_t piece, Stream& stream) c
     layers[i].feed_forward.forward(x_BD, saved.feed_forward, scratch, x_BD, routed, stream);
     residual_BD = after_attention_BD;
   }
-  norm.forward(scratch.n_TD, x_BD, saved.attention.rstd_T, residual_BD, stream);
-  head.logits(cache.logits_1V, scratch.n_TD.rows(piece - 1, piece), stream);
+  norm->forward(scratch.n_TD, x_BD, saved.attention.rstd_T, residual_BD, stream);
+  head->logits(cache.logits_1V, scratch.n_TD.rows(piece - 1, piece), stream);
 }
 
 std::vector<float> Transformer::logits(std::span<const int32_t> tokens, Stream& stream) const {
@@ -106,7 +106,7 @@ std::vector<float> Transformer::logits(std::span<const int32_t> tokens, Stream& 
   });
   std::copy(tokens.begin(), tokens.end(), activations->tensors_->input_T.values<int32_t>().begin());
   state_->forward_layers(*activations->tensors_, stream);
-  state_->head.logits(logits_TV, activations->tensors_->scratch.n_TD, stream);
+  state_->head->logits(logits_TV, activations->tensors_->scratch.n_TD, stream);
   std::vector<float> result(static_cast<size_t>(logits_TV.elements()));
   copy_out(result, logits_TV);
   return result;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "framework/core/hash.h"
 #include "framework/core/rng.h"
@@ -67,6 +68,10 @@ Tensor part(const Tensor& flat, DType dtype, int64_t offset, Shape shape) {
   return Tensor(data, dtype, shape, flat.device());
 }
 
+int64_t whole_chunks(int64_t elements) {
+  return (elements + kParameterChunk - 1) / kParameterChunk * kParameterChunk;
+}
+
 Shape value_shape(const Parameter& parameter) {
   return parameter.sparse ? Shape{parameter.nonzeros} : parameter.shape;
 }
@@ -83,10 +88,13 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
                    .shape = shape,
                    .kind = kind,
                    .initial_std = initial_std,
-                   .offset = elements_,
                    .nonzeros = shape.elements(),
+                   .begins_group = std::exchange(begins_group_, false),
                    .token_share = token_share});
-  elements_ += shape.elements();
+  const Parameter& added = list_.back();
+  groups_ += added.begins_group ? 1 : 0;
+  dense_end_ = (added.begins_group ? whole_chunks(dense_end_) : dense_end_) + shape.elements();
+  append(list_.back());
   return static_cast<int>(list_.size()) - 1;
 }
 
@@ -133,17 +141,21 @@ void Parameters::lay_out() {
       row = end;
     }
   }
-  elements_ = 0;
-  for (Parameter& parameter : list_) {
-    parameter.offset = elements_;
-    elements_ += parameter.elements();
-  }
+  elements_ = end_ = 0;
+  for (Parameter& parameter : list_) append(parameter);
   if (values_room_.shape().rank() == 0) return;
   expect(padded_elements() <= values_room_.elements(),
          "[parameters] expected room for {} values, got {}: patterns have grown since it was taken",
          padded_elements(), values_room_.elements());
   values_ = part(values_room_, values_room_.dtype(), 0, {padded_elements()});
   gradients_ = part(gradients_room_, gradients_room_.dtype(), 0, {padded_elements()});
+}
+
+void Parameters::append(Parameter& parameter) {
+  if (parameter.begins_group) end_ = whole_chunks(end_);
+  parameter.offset = end_;
+  end_ += parameter.elements();
+  elements_ += parameter.elements();
 }
 
 void Parameters::give_back_unused() const {
@@ -221,7 +233,7 @@ int64_t Parameters::active_elements() const {
 }
 
 int64_t Parameters::padded_elements() const {
-  return (elements_ + kParameterChunk - 1) / kParameterChunk * kParameterChunk;
+  return std::min(whole_chunks(elements_) + groups_ * kParameterChunk, whole_chunks(dense_end_));
 }
 
 Tensor Parameters::value(int index) const {

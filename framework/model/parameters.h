@@ -26,12 +26,14 @@ struct Parameter {
   int64_t offset = 0;                            // first element in the flat buffers
   int64_t nonzeros = 0;                          // weights that exist
   bool sparse = false;                           // has a pattern
+  bool begins_group = false;                     // its offset is a multiple of kParameterChunk
   double token_share = 1;                        // of all tokens, on average: below 1 in experts
   int64_t elements() const { return nonzeros; }  // in the flat buffers
 };
 
-// Values and gradients are padded to a multiple of kParameterChunk elements; the padding stays zero.
-// Sums over all parameters go chunk by chunk, so they do not depend on who owns which slice.
+// Values and gradients are padded to a multiple of kParameterChunk elements, and so is each group of
+// parameters in them; the padding of gradients stays zero. Sums over all parameters go chunk by chunk, so
+// they do not depend on who owns which slice, nor on who holds which group.
 inline constexpr int64_t kParameterChunk = 1 << 14;
 
 // Half-open range of elements of the flat parameter buffers.
@@ -64,6 +66,8 @@ class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
   int add(std::string name, Shape shape, ParameterKind kind, double initial_std, double token_share = 1);
+  // The next parameter begins a group: what one process may hold without the others (model/part.h).
+  void begin_group() { begins_group_ = true; }
   // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
   void add_run(ParameterRun run);
   // The same, in products.
@@ -107,8 +111,9 @@ class Parameters {
   int64_t elements() const { return elements_; }  // that exist, without padding
   int64_t dense_elements() const;                 // as if all existed
   int64_t active_elements() const;                // that exist and one token uses, on average
-  int64_t padded_elements() const;                // of the flat buffers
-  Tensor value(int index) const;                  // shaped as the parameter; [nonzeros] of a sparse one
+  // Of the flat buffers: room for the groups, however the weights that exist move between them.
+  int64_t padded_elements() const;
+  Tensor value(int index) const;  // shaped as the parameter; [nonzeros] of a sparse one
   Tensor gradient(int index) const;
   Tensor values_of(ParameterRun run) const;  // [rows of all, columns]; [nonzeros] of a sparse run
   Tensor gradients_of(ParameterRun run) const;
@@ -125,6 +130,7 @@ class Parameters {
 
  private:
   void lay_out();
+  void append(Parameter& parameter);  // to what is laid out
   Shape shape_of_values(ParameterRun run) const;
   Tensor room_for(ParameterRun run, const Tensor& room) const;
 
@@ -132,7 +138,10 @@ class Parameters {
   std::vector<ParameterRun> runs_, products_, hardly_sparse_later_;
   std::vector<SparseRun> sparse_;
   std::vector<ScoredRows> scored_rows_;
-  int64_t elements_ = 0, version_ = 0, topology_version_ = 0;
+  bool begins_group_ = false;  // the next one to be added does
+  int64_t groups_ = 0, elements_ = 0;
+  int64_t end_ = 0, dense_end_ = 0;  // of the last one in the flat buffers; and if all weights existed
+  int64_t version_ = 0, topology_version_ = 0;
   Tensor dense_value_, dense_gradient_;
   Tensor values_room_, gradients_room_;  // as allocated
   Tensor values_, gradients_;            // what of it is in use

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "framework/model/transformer_state.h"
+#include "framework/ops/embedding.h"
+#include "framework/ops/rms_norm.h"
 #include "framework/sparsity/product_choice.h"
 
 namespace fern {
@@ -15,11 +17,20 @@ const ModelConfig& validated(const ModelConfig& config) {
   return config;
 }
 
-std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config,
+ModelPart resolved(ModelPart part, const ModelConfig& config) {
+  part.last_layer = std::min(part.last_layer, config.layers);
+  expect(0 <= part.first_layer && part.first_layer < part.last_layer,
+         "[model] expected a part of at least one of {} layers, got layers {} to {}", config.layers,
+         part.first_layer, part.last_layer - 1);
+  return part;
+}
+
+std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config, const ModelPart& part,
                                const RoutingState& routing) {
   std::vector<Layer> layers;
-  layers.reserve(static_cast<size_t>(config.layers));
-  for (int64_t i = 0; i < config.layers; ++i) {
+  layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
+  for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
+    parameters.begin_group();
     AttentionBlock attention(parameters, config, i);
     layers.push_back({std::move(attention), FeedForwardBlock(parameters, config, i, routing)});
   }
@@ -63,13 +74,14 @@ LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64
 
 namespace {
 
-// With recomputation all layers share one inside, and each keeps only its own input.
+// With recomputation all layers share one inside, which may be there already, and each keeps only its own
+// input.
 std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
-                                        const ModelConfig& config, int64_t tokens) {
+                                        const ModelConfig& config, int64_t tokens, const LayerSaved* inside) {
   std::vector<LayerSaved> saved;
   if (config.recompute) {
-    saved.assign(layers.size(), allocate_inside(arena, layers, tokens));
-    for (size_t i = 1; i < layers.size(); ++i)
+    saved.assign(layers.size(), inside != nullptr ? *inside : allocate_inside(arena, layers, tokens));
+    for (size_t i = inside != nullptr ? 0 : 1; i < layers.size(); ++i)
       saved[i].attention.x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
     return saved;
   }
@@ -80,21 +92,37 @@ std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& 
 
 }  // namespace
 
-Transformer::State::State(const ModelConfig& model_config)
-    : config(validated(model_config)),
-      routing(config),
-      embedding(parameters, config),
-      layers(make_layers(parameters, config, routing)),
-      norm(parameters, "model.norm.weight", config.hidden, config.norm_epsilon),
-      head(parameters, config, embedding.weight()) {}
+Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part)
+    : config(validated(model_config)), part(resolved(model_part, config)), routing(config) {
+  if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, config);
+  layers = make_layers(parameters, config, part, routing);
+  if (!is_last()) return;
+  parameters.begin_group();
+  norm.emplace(parameters, "model.norm.weight", config.hidden, config.norm_epsilon);
+  head.emplace(parameters, config, embedding ? embedding->weight() : -1);
+}
+
+void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, Stream& stream) const {
+  if (shares_embedding())
+    embedding_forward(x_TD, embedding_copy_VD, input_T, stream);
+  else
+    embedding->forward(x_TD, input_T, stream);
+}
+
+void Transformer::State::embed_backward(const Tensor& dx_TD, const Tensor& input_T, Stream& stream) const {
+  const Tensor gradient = embedding->gradient();
+  const Tensor sum =
+      embedding_sum.empty() ? gradient : embedding_sum.rows(0, gradient.elements()).reshape(gradient.shape());
+  embedding->backward(sum, dx_TD, input_T, stream);
+}
 
 void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& stream) const {
   stream.enter(Activity::kForward);
-  embedding.forward(tensors.layers[0].attention.x_TD, tensors.input_T, stream);
+  if (is_first()) embed(tensors.layers[0].attention.x_TD, tensors.input_T, stream);
   Tensor residual_TD;
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerSaved& saved = tensors.layers[i];
-    stream.enter(Activity::kForward, static_cast<int64_t>(i));
+    stream.enter(Activity::kForward, part.first_layer + static_cast<int64_t>(i));
     layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
                                 tensors.positions, stream);
     layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
@@ -102,7 +130,10 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
     residual_TD = saved.feed_forward.x_TD;
   }
   stream.enter(Activity::kForward);
-  norm.forward(tensors.scratch.n_TD, tensors.x_TD, tensors.rstd_T, residual_TD, stream);
+  if (is_last())
+    norm->forward(tensors.scratch.n_TD, tensors.x_TD, tensors.rstd_T, residual_TD, stream);
+  else
+    add_residual(tensors.x_TD, residual_TD, stream);
 }
 
 void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const {
@@ -118,10 +149,14 @@ void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t l
 Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
 Transformer::Activations::~Activations() = default;
 
-Transformer::Transformer(const ModelConfig& config) : state_(std::make_unique<State>(config)) {}
+Transformer::Transformer(const ModelConfig& config, const ModelPart& part)
+    : state_(std::make_unique<State>(config, part)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
+const ModelPart& Transformer::part() const { return state_->part; }
+bool Transformer::is_first() const { return state_->is_first(); }
+bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
 RoutingState& Transformer::routing() { return state_->routing; }
@@ -142,26 +177,69 @@ void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens) {
     layer.attention.reserve_packed(rooms, use);
     layer.feed_forward.reserve_packed(rooms, use);
   }
-  state_->head.reserve_packed(rooms, use);
+  if (state_->head) state_->head->reserve_packed(rooms, use);
   rooms.allocate(arena);
 }
 
-std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena,
-                                                                            int64_t tokens) const {
+void Transformer::allocate_embedding_sum(Arena& arena) {
+  const ModelConfig& config = state_->config;
+  if (!config.tie_embeddings || !state_->embedding) return;
+  const Parameters& parameters = state_->parameters;
+  const int64_t elements = parameters.list()[static_cast<size_t>(state_->embedding->weight())].elements();
+  state_->embedding_sum = arena.allocate(wide_of(config.dtype), {elements});
+}
+
+Tensor Transformer::shared_embedding() const {
+  if (!state_->shares_embedding() || is_first()) return state_->embedding_copy_VD;
+  return state_->parameters.value(state_->embedding->weight());
+}
+
+void Transformer::allocate_embedding_copy(Arena& arena) {
+  const ModelConfig& config = state_->config;
+  if (state_->is_first() && state_->shares_embedding())
+    state_->embedding_copy_VD = arena.allocate(wide_of(config.dtype), {config.vocabulary, config.hidden});
+}
+
+std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena, int64_t tokens,
+                                                                            const Activations* share) const {
   const ModelConfig& config = state_->config;
   auto tensors = std::make_unique<Activations::Tensors>();
+  const Activations::Tensors* shared = share != nullptr ? share->tensors_.get() : nullptr;
   tensors->input_T = arena.allocate(DType::kI32, {tokens});
-  tensors->positions = allocate_positions(arena, config, tokens);
+  if (shared == nullptr) {
+    tensors->positions = allocate_positions(arena, config, tokens);
+  } else {
+    tensors->positions = shared->positions;
+    tensors->positions.document_start_T = arena.allocate(DType::kI32, {tokens});
+  }
   tensors->routed.language_T = arena.allocate(DType::kI32, {tokens});
-  tensors->layers = allocate_layers(arena, state_->layers, config, tokens);
+  tensors->layers = allocate_layers(arena, state_->layers, config, tokens,
+                                    shared != nullptr ? shared->layers.data() : nullptr);
   tensors->x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  tensors->rstd_T = arena.allocate(wide_of(config.dtype), {tokens});
-  tensors->dx_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  tensors->loss_T = arena.allocate(DType::kF64, {tokens});
-  tensors->scratch = allocate_block_scratch(arena, config, tokens);
-  tensors->head = state_->head.allocate(arena, tokens);
+  if (shared == nullptr) {
+    tensors->dx_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+    tensors->scratch = allocate_block_scratch(arena, config, tokens);
+  } else {
+    tensors->dx_TD = shared->dx_TD;
+    tensors->scratch = shared->scratch;
+  }
+  if (state_->is_last()) {
+    tensors->rstd_T = arena.allocate(wide_of(config.dtype), {tokens});
+    tensors->loss_T = arena.allocate(DType::kF64, {tokens});
+    tensors->head = shared != nullptr ? shared->head : state_->head->allocate(arena, tokens);
+  }
   return std::unique_ptr<Activations>(new Activations(std::move(tensors)));
 }
+
+Tensor Transformer::input_of(const Activations& activations) const {
+  return is_first() ? Tensor() : activations.tensors_->layers[0].attention.x_TD;
+}
+
+Tensor Transformer::output_of(const Activations& activations) const {
+  return is_last() ? Tensor() : activations.tensors_->x_TD;
+}
+
+Tensor Transformer::gradient_of(const Activations& activations) const { return activations.tensors_->dx_TD; }
 
 double Transformer::forward(Activations& activations, std::span<double> sequence_loss_S,
                             const MicroBatch& batch, Stream& stream) {
@@ -176,13 +254,14 @@ double Transformer::forward(Activations& activations, std::span<double> sequence
   tensors.routed.training = true;
   tensors.routed.token_weight = batch.batch_tokens > 0 ? 1 / static_cast<double>(batch.batch_tokens) : 0;
   tensors.routed.record = &state_->record;
-  state_->record.losses = {};
+  state_->record.losses.assign(static_cast<size_t>(state_->config.expert_layers()), {});
   state_->forward_layers(tensors, stream);
+  std::ranges::fill(sequence_loss_S, 0.0);
+  if (!is_last()) return 0;
   const std::span<double> loss_T = tensors.losses();
-  state_->head.forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
-                                batch.target_T, batch.loss_weight_T, stream);
+  state_->head->forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
+                                 batch.target_T, batch.loss_weight_T, stream);
   double weighted_sum = 0;
-  std::fill(sequence_loss_S.begin(), sequence_loss_S.end(), 0.0);
   for (size_t t = 0; t < loss_T.size(); ++t) {
     weighted_sum += double{batch.loss_weight_T[t]} * loss_T[t];
     sequence_loss_S[t / static_cast<size_t>(batch.context)] += loss_T[t];
@@ -196,20 +275,44 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   expect_fits(batch, tensors.input_T.dim(0), state_->config);
   const Tensor& dx_TD = tensors.dx_TD;
   stream.enter(Activity::kBackward);
-  state_->head.report(sink);
-  fill_zero(dx_TD);
-  state_->norm.backward(dx_TD, tensors.scratch.dhidden_TD, tensors.x_TD, tensors.rstd_T, sink, stream);
+  if (is_last()) {
+    state_->head->report(sink);
+    fill_zero(dx_TD);
+    state_->norm->backward(dx_TD, tensors.scratch.dhidden_TD, tensors.x_TD, tensors.rstd_T, sink, stream);
+  }
   for (size_t i = state_->layers.size(); i-- > 0;) {
     const Layer& layer = state_->layers[i];
     const LayerSaved& saved = tensors.layers[i];
-    const bool still_there = i + 1 == state_->layers.size();
-    stream.enter(Activity::kBackward, static_cast<int64_t>(i));
+    const bool still_there = is_last() && i + 1 == state_->layers.size();  // others come between, elsewhere
+    stream.enter(Activity::kBackward, state_->part.first_layer + static_cast<int64_t>(i));
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
     layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, tensors.routed, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);
   }
   stream.enter(Activity::kBackward);
-  state_->embedding.backward(dx_TD, tensors.input_T, sink, stream);
+  if (!is_first() || state_->shares_embedding()) return;
+  state_->embed_backward(dx_TD, tensors.input_T, stream);
+  if (state_->embedding_sum.empty()) state_->embedding->report(sink);
+}
+
+void Transformer::add_embedded(const Tensor& dx_TD, const MicroBatch& batch, Stream& stream) {
+  // Only read.
+  const Tensor input_T = Tensor::of(const_cast<int32_t*>(batch.input_T.data()), {std::ssize(batch.input_T)});
+  state_->embed_backward(dx_TD, input_T, stream);
+}
+
+void Transformer::end_shard() {
+  if (state_->embedding_sum.empty()) return;
+  const Tensor gradient = state_->embedding->gradient();
+  with_wide_type("end_shard", gradient.dtype(), [&]<typename T>() {
+    T *all = gradient.as<T>(), *sum = state_->embedding_sum.as<T>();
+    const int64_t elements = gradient.elements();
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < elements; ++i) {
+      all[i] += sum[i];
+      sum[i] = 0;
+    }
+  });
 }
 
 void Transformer::score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch,
@@ -224,7 +327,7 @@ void Transformer::score(std::span<float> loss_T, Activations& activations, const
   tensors.routed.training = false;
   tensors.routed.record = nullptr;
   state_->forward_layers(tensors, stream);
-  state_->head.forward(tensors.losses(), tensors.head, tensors.scratch.n_TD, batch.target_T, stream);
+  state_->head->forward(tensors.losses(), tensors.head, tensors.scratch.n_TD, batch.target_T, stream);
   std::transform(tensors.losses().begin(), tensors.losses().end(), loss_T.begin(),
                  [](double loss) { return static_cast<float>(loss); });
 }

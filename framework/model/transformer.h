@@ -13,6 +13,7 @@
 #include "framework/model/config.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
+#include "framework/model/part.h"
 
 namespace fern {
 
@@ -21,11 +22,14 @@ struct KvCache;
 
 class Transformer {
  public:
-  // Lays out parameters; allocates nothing. Errors (kBadUsage): see validate().
-  explicit Transformer(const ModelConfig& config);
+  // Lays out the parameters of the part; allocates nothing. Errors (kBadUsage): see validate().
+  explicit Transformer(const ModelConfig& config, const ModelPart& part = {});
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
+  const ModelPart& part() const;  // with the number of its last layer
+  bool is_first() const;
+  bool is_last() const;
   Parameters& parameters();
   const Parameters& parameters() const;
   // What experts are chosen by, beside the weights. Changes between steps only.
@@ -42,10 +46,20 @@ class Transformer {
   // slower, in bf16 much.
   void allocate_packed_weights(Arena& arena, int64_t tokens = 1);
 
+  // A tied embedding has two gradients, its own and the head's. With this memory they are summed apart until
+  // end_shard(): needed when several micro-batches make a shard, so that the sum is in the same order
+  // whether the head's part is here or in another process. Nothing is taken by a model that is not tied.
+  void allocate_embedding_sum(Arena& arena);
+  // Of the first of several parts of a tied model: memory for a copy of the embedding's values (V x D), to be
+  // filled by whoever calls forward. Nothing is taken by others.
+  void allocate_embedding_copy(Arena& arena);
+  // That copy; in the last of several parts of a tied model what it is a copy of; else empty.
+  Tensor shared_embedding() const;
+
   // What forward keeps for backward, for one micro-batch of `tokens` positions, with the memory that layers
-  // share. With a measuring arena it only counts. Several may be in flight. With config.recompute it is
-  // small: a layer's input and one layer's inside; score() needs no more, whatever the model was trained
-  // with.
+  // share. With a measuring arena it only counts. Several may be in flight: those after the first `share`
+  // what lives in a call only, which stays the first's. With config.recompute it is small: a layer's input
+  // and one layer's inside; score() needs no more, whatever the model was trained with.
   class Activations {
    public:
     ~Activations();
@@ -56,7 +70,14 @@ class Transformer {
     explicit Activations(std::unique_ptr<Tensors> tensors);
     std::unique_ptr<Tensors> tensors_;
   };
-  std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens) const;
+  std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens,
+                                                    const Activations* share = nullptr) const;
+  // The residual stream between two parts, and its gradient, T x D of config.dtype: what forward finds in the
+  // input (empty in the first part) and leaves in the output (empty in the last), and what backward finds in
+  // the gradient (but in the last part) and leaves there.
+  Tensor input_of(const Activations& activations) const;
+  Tensor output_of(const Activations& activations) const;
+  Tensor gradient_of(const Activations& activations) const;
 
   // Sum over positions of loss_weight * cross-entropy (nats), and per packed sequence the unweighted sum of
   // cross-entropy over its targets (`sequence_loss_S`, one per sequence).
@@ -64,6 +85,7 @@ class Transformer {
   // already adds the head's part to parameters().gradients(), and zeroing gradients comes before it; score()
   // adds nothing.
   // Losses of routers, which are not in the result, are in routing_record(), and so is what was routed where.
+  // A part that is not the last returns 0 and leaves zeros.
   // Reads batch, writes activations. REQUIRES: parameters allocated. Errors: batch.input_T.size() differs
   // from the activations' tokens, batch.context is above config().context, a token is not in the vocabulary.
   double forward(Activations& activations, std::span<double> sequence_loss_S, const MicroBatch& batch,
@@ -73,7 +95,15 @@ class Transformer {
   // batch.
   void backward(Activations& activations, const MicroBatch& batch, GradSink& sink, Stream& stream);
 
-  // Cross-entropy (nats) at each position with a target, 0 elsewhere; stores nothing for backward.
+  // Of the last of several parts of a tied model: adds the embedding's gradient of a micro-batch, whose
+  // backward has come to the first part with gradient dx. In order; where a shard is one micro-batch, after
+  // its backward pass here.
+  void add_embedded(const Tensor& dx_TD, const MicroBatch& batch, Stream& stream);
+  // After a shard's last micro-batch: the gradients are whole.
+  void end_shard();
+
+  // Cross-entropy (nats) at each position with a target, 0 elsewhere; stores nothing for backward. REQUIRES,
+  // as generation does: the part is the whole.
   void score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch, Stream& stream);
 
   // Generation. A cache holds up to `capacity` positions, at most config().context.

@@ -1,6 +1,7 @@
 // What a Transformer is made of. Private to its source files.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "framework/layers/attention.h"
@@ -29,25 +30,36 @@ struct LayerSaved {
 LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
 
 struct Transformer::State {
-  explicit State(const ModelConfig& config);
+  State(const ModelConfig& config, const ModelPart& part);
   State(const State&) = delete;
 
-  // Embedding, layers and final norm of the inputs in `tensors`; the result is scratch.n_TD.
+  bool is_first() const { return part.first_layer == 0; }
+  bool is_last() const { return part.last_layer == config.layers; }
+  // The first and the last part of a tied model are two, and this is one of them.
+  bool shares_embedding() const { return config.tie_embeddings && is_first() != is_last(); }
+  // Embedding, layers and final norm, as far as the part has them, of the inputs in `tensors`; the result is
+  // scratch.n_TD, in the last part, or the sum in x_TD.
   void forward_layers(Activations::Tensors& tensors, Stream& stream) const;
+  void embed(const Tensor& x_TD, const Tensor& input_T, Stream& stream) const;
+  // Adds the table's gradient: to its sum, where it has one.
+  void embed_backward(const Tensor& dx_TD, const Tensor& input_T, Stream& stream) const;
   // Fills what layer `layer` saved again, from its input.
   void recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const;
   // Appends the first `piece` tokens of cache.input_B; logits of the last go to cache.logits_1V.
   void decode(KvCache& cache, int64_t piece, Stream& stream) const;
 
   ModelConfig config;
+  ModelPart part;
   Parameters parameters;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;
-  PackingRooms packing_rooms;  // before what has packed weights there
-  Embedding embedding;
+  PackingRooms packing_rooms;          // before what has packed weights there
+  std::optional<Embedding> embedding;  // where its weight is held
   std::vector<Layer> layers;
-  Norm norm;
-  Head head;
+  std::optional<Norm> norm;
+  std::optional<Head> head;
+  Tensor embedding_copy_VD;  // of the first of several parts of a tied model
+  Tensor embedding_sum;      // the embedding's own gradient, where it is summed apart
 };
 
 struct Transformer::Activations::Tensors {
@@ -55,7 +67,7 @@ struct Transformer::Activations::Tensors {
   Positions positions;
   RoutedPositions routed;
   std::vector<LayerSaved> layers;
-  Tensor x_TD, rstd_T;  // into the final norm
+  Tensor x_TD, rstd_T;  // into the final norm, or the next part
   Tensor dx_TD;         // gradient of the residual stream
   Tensor loss_T;        // f64
   BlockScratch scratch;

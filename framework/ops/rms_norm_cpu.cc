@@ -83,6 +83,19 @@ void add_rms_norm_forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor&
   });
 }
 
+void add_residual(Tensor x_TD, const Tensor& b_TD, Stream& stream) {
+  expect_on_cpu("add_residual", stream, {x_TD, b_TD});
+  expect_tensor("add_residual", "b", b_TD, x_TD.dtype(), x_TD.shape());
+  const OpTimer timer(stream, "add_residual", touches({x_TD, x_TD, b_TD}));
+  with_float_type("add_residual", x_TD.dtype(), [&]<typename T>() {
+    T* x = x_TD.as<T>();
+    const T* b = b_TD.as<T>();
+    const int64_t elements = x_TD.elements();
+#pragma omp parallel for simd if (parallel : elements >= kParallelElements)
+    for (int64_t i = 0; i < elements; ++i) x[i] = narrow<T>(widen(x[i]) + widen(b[i]));
+  });
+}
+
 void rms_norm_backward(Tensor dx_TD, Tensor dw_D, const Tensor& dy_TD, const Tensor& x_TD,
                        const Tensor& rstd_T, const Tensor& w_D, Stream& stream) {
   check("rms_norm_backward", stream, x_TD, dx_TD, "dx", rstd_T, w_D);

@@ -122,11 +122,13 @@ void MetricsLog::write(const StepMetrics& m) {
             {"skipped", m.skipped},
             {"flops", m.flops},
             {"sent_bytes", m.sent_bytes},
+            {"pipeline_sent_bytes", m.pipeline_sent_bytes},
             {"language_loss", language_losses(languages_, m.language_loss)},
             {"step_s", m.step_s},
             {"data_s", m.data_s},
             {"forward_backward_s", m.forward_backward_s},
             {"reduce_s", m.reduce_s},
+            {"pipeline_s", m.pipeline_s},
             {"optimizer_s", m.optimizer_s}};
   if (m.topology)
     json["topology"] = {{"hash", m.topology->hash},

@@ -1,8 +1,8 @@
 // metrics.jsonl: one JSON object a step, in order, one line each.
 //
 //   {"step", "loss", "tokens", "loss_tokens", "tokens_per_s", "grad_norm", "lr", "skipped",
-//    "flops", "sent_bytes", "language_loss": {"am": ..., ...}, "step_s", "data_s", "forward_backward_s",
-//    "reduce_s", "optimizer_s"}
+//    "flops", "sent_bytes", "pipeline_sent_bytes", "language_loss": {"am": ..., ...}, "step_s", "data_s",
+//    "forward_backward_s", "reduce_s", "pipeline_s", "optimizer_s"}
 //
 // After steps that Topology::watches(), "sparsity": {"density", "churn", "ever_active", "gradient_flow",
 // "weights": {NAME: {"density", "active_rows", "active_columns", "churn", "ever_active", "gradient_norm"}}};
@@ -15,7 +15,7 @@
 // (expert_metrics.h, collapse.h).
 //
 // A number that is not finite is null; a language without loss tokens in the batch is left out. Keys that end
-// in _s depend on the clock, sent_bytes on the ranks, all others only on the recipe and the data.
+// in _s depend on the clock, those in sent_bytes on the ranks, all others only on the recipe and the data.
 #pragma once
 
 #include <cstdint>

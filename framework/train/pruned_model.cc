@@ -27,10 +27,9 @@ std::vector<SparseRun> pruned_patterns(const SparsityConfig& config, const Param
 void copy_weights(Parameters& to, const Parameters& from) {
   std::vector<float> whole;
   for (size_t i = 0; i < to.list().size(); ++i) {
-    const int index = static_cast<int>(i);
     whole.resize(static_cast<size_t>(to.list()[i].shape.elements()));
-    write_whole(whole, from, index);
-    take_whole(to, index, whole);
+    write_whole(whole, from, from.find(to.list()[i].name));
+    take_whole(to, static_cast<int>(i), whole);
   }
   to.note_change();
 }

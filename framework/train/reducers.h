@@ -39,12 +39,8 @@ class GradReducer : public GradSink {
   virtual Slice counted() const = 0;
   // After the optimizer wrote values()[slice()]: makes every process hold all values.
   virtual void gather_values() = 0;
-  // Makes a slice-held flat buffer (moments, say) whole on the process that writes checkpoints (is_writer());
-  // `whole` is empty elsewhere. Both in elements of the padded flat buffer.
-  virtual void gather_slices(std::span<float> whole, std::span<const float> slice) = 0;
-  virtual bool is_writer() const = 0;
-
-  // The same, whole on every process.
+  // Makes a slice-held flat buffer (moments, say) whole on every process that has these parameters. Both in
+  // elements of the padded flat buffer.
   virtual void gather_everywhere(std::span<float> whole, std::span<const float> slice) = 0;
   // What slice() would be if the flat buffers had this many elements (whole chunks).
   virtual Slice slice_of(int64_t padded_elements) const = 0;

@@ -28,11 +28,7 @@ class SoloReducer final : public GradReducer {
   Slice slice() const override { return whole_; }
   Slice counted() const override { return whole_; }
   void gather_values() override {}
-  void gather_slices(std::span<float> whole, std::span<const float> slice) override;
-  bool is_writer() const override { return true; }
-  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
-    gather_slices(whole, slice);
-  }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
   Slice slice_of(int64_t padded_elements) const override { return {0, padded_elements}; }
   void set_layout(const Parameters& parameters) override;
   int64_t sent_bytes() const override { return 0; }

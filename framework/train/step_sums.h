@@ -16,17 +16,18 @@ namespace fern {
 class StepSums {
  public:
   // `chunks`: of the flat gradient (grad_norm.h).
-  StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks);
+  StepSums(int64_t micro_batches, int64_t micro_sequences, int64_t chunks, int64_t expert_layers = 0);
   // The flat gradient has become shorter. REQUIRES: not more chunks than before.
   void set_chunks(int64_t chunks);
   // Empties all slots for the next step.
   void clear();
 
-  // What forward() gave for one micro-batch: its weighted loss, those of its routers, and (in
-  // sequence_losses) each sequence's unweighted sum of cross-entropy. The batch's languages and digests
-  // (token_stream.h) are noted too.
+  // What forward() gave for one micro-batch: its weighted loss, and (in sequence_losses) each sequence's
+  // unweighted sum of cross-entropy. The batch's languages and digests (token_stream.h) are noted too.
   std::span<double> sequence_losses(int64_t micro);
-  void set_micro_batch(int64_t micro, double loss, const RouterLosses& routers, const MicroBatch& batch);
+  void set_micro_batch(int64_t micro, double loss, const MicroBatch& batch);
+  // The losses of its routers, by layer with experts: 0 for those of other processes.
+  void set_routers(int64_t micro, std::span<const RouterLosses> losses);
   std::span<double> squares();
 
   // Makes every slot whole on every process.
@@ -35,19 +36,22 @@ class StepSums {
   // After exchange(): the digests of all sequences in slot order.
   std::span<const double> digest_words() const;
   // After exchange(). The batch's loss: micro-batches' weighted losses in order.
-  double loss() const { return sum_of_micro_batches(0); }
-  RouterLosses router_losses() const { return {sum_of_micro_batches(1), sum_of_micro_batches(2)}; }
+  double loss() const;
+  // Micro-batch by micro-batch, of each the layers in order.
+  RouterLosses router_losses() const;
   double grad_norm() const;
   // Mean nats per loss token of each language of `counts`; NaN for one without loss tokens in the batch.
   void language_losses(std::vector<double>& losses, const std::vector<LanguageCounts>& counts) const;
 
  private:
   std::span<const double> part(int64_t begin, int64_t count) const;
-  double sum_of_micro_batches(int64_t kind) const;
+  // Where losses of sequences begin.
+  int64_t losses_end() const { return micro_batches_ * (1 + 2 * expert_layers_); }
 
-  int64_t micro_batches_, micro_sequences_, sequences_, chunks_;
-  // Losses of micro-batches, their routers' balance losses and z-losses, losses of sequences, languages of
-  // sequences, digests of sequences, squares of chunks: one buffer, so that one exchange is enough.
+  int64_t micro_batches_, micro_sequences_, sequences_, chunks_, expert_layers_;
+  // Losses of micro-batches, their routers' balance losses and z-losses by layer, losses of sequences,
+  // languages of sequences, digests of sequences, squares of chunks: one buffer, so that one exchange is
+  // enough.
   std::vector<double> all_;
 };
 

@@ -2,52 +2,49 @@
 
 #include <fmt/ranges.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 
 #include "framework/core/error.h"
 #include "framework/core/profile.h"
 #include "framework/optim/grad_norm.h"
+#include "framework/train/step_timer.h"
 
 namespace fern {
-
-namespace {
-
-// Adds the time from its making to its end to `total_s`, and to the profile if there is one.
-template <typename ProfileTimer>
-class Timer {
- public:
-  Timer(double& total_s, const Stream& stream, std::string_view name)
-      : total_s_(total_s), profiled_(stream, name) {}
-  ~Timer() { total_s_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  double& total_s_;
-  ProfileTimer profiled_;
-  Clock::time_point begin_ = Clock::now();
-};
-
-}  // namespace
 
 Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFolder& run, Arena& arena)
     : config_(config),
       parts_(parts),
       run_(run),
-      sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences,
-            gradient_chunks(parts.model.parameters())) {
-  const int64_t micro_batches = parts.loader.micro_batches();
-  if (config.reduction_shards < 1 || micro_batches % config.reduction_shards != 0)
+      link_(parts.link != nullptr ? *parts.link : solo_link_),
+      sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences, gradient_chunks(whole()),
+            parts.model.config().expert_layers()) {
+  const int64_t all = parts.loader.micro_batches();
+  if (config.reduction_shards < 1 || all % config.reduction_shards != 0)
     fail_usage(
         "batch.reduction_shards: expected a divisor of the {} micro-batches of a step (batch.sequences / "
         "batch.micro_sequences), got {}",
-        micro_batches, config.reduction_shards);
-  const BatchShape& shape = parts.loader.shape();
+        all, config.reduction_shards);
   if (parts.model.config().expert_layers() > 0)
     experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
-  activations_ = parts.model.allocate_activations(arena, shape.micro_sequences * shape.context);
+  const int64_t micro_batches =
+      (parts.gradients.last_shard() - parts.gradients.first_shard()) * micro_batches_a_shard();
+  const BatchShape& shape = parts.loader.shape();
+  actions_ = one_forward_one_backward(link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
+  passes_ = allocate_passes(parts.model, arena, shape.micro_sequences * shape.context, link_.stage(),
+                            link_.stages(), micro_batches, micro_batches_a_shard());
+  take_layout();
+}
+
+const Parameters& Trainer::whole() const {
+  return parts_.whole != nullptr ? *parts_.whole : parts_.model.parameters();
+}
+
+void Trainer::take_layout() {
+  const Parameters& parameters = parts_.model.parameters();
+  sums_.set_chunks(gradient_chunks(whole()));
+  chunks_ = chunks_in_whole(parameters, whole());
+  squares_.resize(static_cast<size_t>(gradient_chunks(parameters)));
 }
 
 std::vector<std::string> Trainer::languages(int64_t step) const {
@@ -92,13 +89,14 @@ void Trainer::train_step() {
     scoring_ = parts_.topology != nullptr && parts_.topology->begin_step(step_ + 1);
     metrics_.flops = flops_of_step();
     metrics_.sent_bytes = -sent_bytes();
+    metrics_.pipeline_sent_bytes = -link_.sent_bytes();
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
       stream_.enter(Activity::kReduce);
       parts_.gradients.finish();
       if (scoring_) parts_.scored_gradients->finish();
-      square_sums(sums_.squares(), parts_.model.parameters(), parts_.gradients.counted());
+      sum_squares();
       sums_.exchange(parts_.scalars);
       if (experts_) experts_->exchange(parts_.scalars);
     }
@@ -108,6 +106,7 @@ void Trainer::train_step() {
     update();
     if (experts_) metrics_.experts = experts_->end_step(step_ + 1, !metrics_.skipped);
     metrics_.sent_bytes += sent_bytes();
+    metrics_.pipeline_sent_bytes += link_.sent_bytes();
     change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
@@ -120,30 +119,10 @@ void Trainer::train_step() {
   ++step_;
 }
 
-void Trainer::forward_backward() {
-  const int64_t per_shard = parts_.loader.micro_batches() / config_.reduction_shards;
-  for (int64_t shard = parts_.gradients.first_shard(); shard < parts_.gradients.last_shard(); ++shard) {
-    {
-      const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
-      parts_.gradients.begin_shard();
-      if (scoring_) parts_.scored_gradients->begin_shard();
-    }
-    for (int64_t micro = shard * per_shard; micro < (shard + 1) * per_shard; ++micro) {
-      {
-        const Timer<OpTimer> timer(metrics_.data_s, stream_, "data");
-        stream_.enter(Activity::kData);
-        parts_.loader.load(batch_, step_, micro);
-      }
-      const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward_backward");
-      const double loss = parts_.model.forward(*activations_, sums_.sequence_losses(micro), batch_, stream_);
-      sums_.set_micro_batch(micro, loss, parts_.model.routing_record().losses, batch_);
-      if (micro + 1 == (shard + 1) * per_shard) parts_.gradients.begin_last_micro_batch();
-      parts_.model.backward(*activations_, batch_, parts_.gradients, stream_);
-    }
-    const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
-    parts_.gradients.end_shard();
-    if (scoring_) parts_.scored_gradients->end_shard();
-  }
+void Trainer::sum_squares() {
+  square_sums(squares_, parts_.model.parameters(), parts_.gradients.counted());
+  for (const ChunkRun& run : chunks_)
+    std::copy_n(squares_.begin() + run.part, run.count, sums_.squares().begin() + run.whole);
 }
 
 // Every process sees the same loss and norm, so all of them apply the step or none does.
@@ -178,12 +157,12 @@ void Trainer::change_topology() {
   if (watched) norms = parts_.topology->gradient_norms(parts_.gradients.counted(), parts_.scalars);
   metrics_.topology = parts_.topology->update_after(step_ + 1, parts_.optimizer, parts_.gradients, updates_);
   if (watched) metrics_.sparsity = parts_.topology->metrics(norms, metrics_.topology.has_value());
-  if (metrics_.topology) sums_.set_chunks(gradient_chunks(parts_.model.parameters()));
+  if (metrics_.topology) take_layout();
 }
 
 // Scoring takes the dense gradient of some rows: one product more.
 double Trainer::flops_of_step() const {
-  const Parameters& parameters = parts_.model.parameters();
+  const Parameters& parameters = whole();
   const BatchShape& shape = parts_.loader.shape();
   double per_token = training_flops_per_token(parts_.model.config(), parameters, shape.context);
   for (const ScoredRows& rows : parameters.scored_rows())

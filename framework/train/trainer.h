@@ -16,8 +16,11 @@
 #include "framework/model/transformer.h"
 #include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
+#include "framework/train/checkpoint_tensors.h"
 #include "framework/train/expert_training.h"
 #include "framework/train/reducers.h"
+#include "framework/train/stage_link.h"
+#include "framework/train/stage_schedule.h"
 #include "framework/train/step_sums.h"
 #include "framework/train/topology.h"
 
@@ -41,8 +44,10 @@ struct StepMetrics {
   double step_s = 0;  // wall-clock of the step on this process, and its parts:
   double data_s = 0, forward_backward_s = 0, optimizer_s = 0;
   double reduce_s = 0;                // what of it does not go on during the backward pass
+  double pipeline_s = 0;              // waiting for other stages, and sending to them
   double flops = 0;                   // of all processes: products with weights that exist, attention, scores
   int64_t sent_bytes = 0;             // by this process to others: gradients and values
+  int64_t pipeline_sent_bytes = 0;    // by this process to other stages
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
@@ -63,6 +68,9 @@ struct TrainParts {
   Ledger& ledger;
   Topology* topology = nullptr;             // null: patterns, if there are any, stay
   GradReducer* scored_gradients = nullptr;  // of topology->scored(); REQUIRED when that is not empty
+  StageLink* link = nullptr;                // null: all layers are here
+  CheckpointTensors* tensors = nullptr;     // null: all values and moments are here
+  const Parameters* whole = nullptr;        // layout of the whole model; null: the model's own
 };
 
 // Where and how a run saves. `manifest` carries model, recipe and tokenizer hash.
@@ -75,10 +83,20 @@ struct RunFolder {
 // MethodSetup::budget of the run that saved this checkpoint; none where it does not say.
 std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest);
 
+// A micro-batch on its way through the layers that are here.
+struct Pass {
+  std::unique_ptr<Transformer::Activations> activations;
+  MicroBatch batch;
+};
+// Takes from `arena` (which may be measuring) what a stage of `stages` needs for a step: activations of as
+// many micro-batches of `tokens` as are in flight, and a tied embedding's sum or copy.
+std::vector<Pass> allocate_passes(Transformer& model, Arena& arena, int64_t tokens, int64_t stage,
+                                  int64_t stages, int64_t micro_batches, int64_t micro_batches_a_shard);
+
 class Trainer {
  public:
-  // Takes activations of one micro-batch from `arena` (which may be measuring). Errors (kBadUsage):
-  // reduction_shards does not divide the micro-batches of a step.
+  // Takes activations from `arena` (see allocate_passes()). Errors (kBadUsage): reduction_shards does not
+  // divide the micro-batches of a step.
   Trainer(const TrainConfig& config, const TrainParts& parts, const RunFolder& run, Arena& arena);
   // Continues from a checkpoint: weights, moments, counters and ledger. Errors: it is of another model,
   // tokenizer or set of languages, naming what differs; see also load_checkpoint().
@@ -102,6 +120,18 @@ class Trainer {
  private:
   void train_step();
   void forward_backward();
+  void begin_shard();
+  void forward(int64_t micro);
+  void backward(int64_t micro);
+  void end_shard(int64_t shard);
+  // Of micro-batches before `end` whose backward has come to the first of several stages: their part of a
+  // tied embedding's gradient.
+  void take_embedded(int64_t end);
+  int64_t first_micro_batch() const { return parts_.gradients.first_shard() * micro_batches_a_shard(); }
+  int64_t micro_batches_a_shard() const { return parts_.loader.micro_batches() / config_.reduction_shards; }
+  const Parameters& whole() const;
+  void take_layout();
+  void sum_squares();
   void update();
   void change_topology();
   void expect_not_too_many_skipped() const;
@@ -109,18 +139,25 @@ class Trainer {
   int64_t sent_bytes() const;
   void restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void save();
-  void write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment);
-  bool holds_everything() const;
+  void write_checkpoint(TensorSource& tensors);
+
+  // Of micro-batch m, in flight from its forward pass to its backward pass: the m-th, in turn.
+  Pass& pass_of(int64_t micro) { return passes_[static_cast<size_t>(micro) % passes_.size()]; }
 
   TrainConfig config_;
   TrainParts parts_;
   RunFolder run_;
-  std::unique_ptr<Transformer::Activations> activations_;
+  SoloLink solo_link_;
+  StageLink& link_;
+  std::vector<StageAction> actions_;  // of every step
+  std::vector<Pass> passes_;
   Stream stream_;
-  MicroBatch batch_;
   StepSums sums_;
+  std::vector<ChunkRun> chunks_;  // of the flat gradient, in the whole model's
+  std::vector<double> squares_;   // of them
   std::optional<ExpertTraining> experts_;
   StepMetrics metrics_;
+  int64_t embedded_ = 0;  // micro-batches of the step that take_embedded() has taken
   bool scoring_ = false;  // the step under way scores rows of dense gradients
   int64_t step_ = 0, updates_ = 0, skipped_ = 0, skipped_in_a_row_ = 0;
 };

@@ -5,7 +5,6 @@
 #include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/core/profile.h"
-#include "framework/optim/grad_norm.h"
 #include "framework/train/trainer.h"
 
 namespace fern {
@@ -13,13 +12,6 @@ namespace fern {
 namespace {
 
 constexpr const char* kGivenBudget = "given_budget";
-
-// Moments made whole on the process that writes; it alone takes memory for them.
-std::vector<float> gathered(GradReducer& gradients, const Tensor& moment, int64_t padded_elements) {
-  std::vector<float> whole(gradients.is_writer() ? static_cast<size_t>(padded_elements) : 0);
-  gradients.gather_slices(whole, moment.values<float>());
-  return whole;
-}
 
 std::vector<std::string> languages_of(const Loader& loader) {
   std::vector<std::string> names;
@@ -29,19 +21,16 @@ std::vector<std::string> languages_of(const Loader& loader) {
 
 }  // namespace
 
-bool Trainer::holds_everything() const {
-  return parts_.gradients.slice() == Slice{0, parts_.model.parameters().padded_elements()};
-}
-
-void Trainer::write_checkpoint(std::span<const float> first_moment, std::span<const float> second_moment) {
-  CheckpointContents contents{.parameters = parts_.model.parameters(),
-                              .first_moment = first_moment,
-                              .second_moment = second_moment,
+void Trainer::write_checkpoint(TensorSource& tensors) {
+  CheckpointContents contents{.parameters = whole(),
+                              .first_moment = {},
+                              .second_moment = {},
                               .manifest = run_.manifest,
                               .ledger = parts_.ledger.to_json(),
                               .tokenizer_model = run_.tokenizer_model,
                               .topology = {.ages = parts_.optimizer.ages(), .scores = {}},
-                              .experts = experts_ ? experts_->memory() : ExpertMemory()};
+                              .experts = experts_ ? experts_->memory() : ExpertMemory(),
+                              .tensors = &tensors};
   if (parts_.topology != nullptr) {
     contents.topology.scores = parts_.topology->scores();
     contents.topology.ever_active = parts_.topology->ever_active();
@@ -71,21 +60,15 @@ void Trainer::save() {
   const OpTimer timer(stream_, "save");
   stream_.enter(Activity::kSave);
   std::exception_ptr failure;
-  std::vector<float> first, second;
-  const AdamW& optimizer = parts_.optimizer;
-  const int64_t padded = parts_.model.parameters().padded_elements();
-  if (!holds_everything()) {
-    first = gathered(parts_.gradients, optimizer.first_moment(), padded);
-    second = gathered(parts_.gradients, optimizer.second_moment(), padded);
-  }
-  if (parts_.gradients.is_writer()) try {
-      if (holds_everything())
-        write_checkpoint(optimizer.first_moment().values<float>(), optimizer.second_moment().values<float>());
-      else
-        write_checkpoint(first, second);
+  OwnTensors own(parts_.model.parameters(), parts_.optimizer);
+  CheckpointTensors& tensors = parts_.tensors != nullptr ? *parts_.tensors : own;
+  tensors.begin();
+  if (tensors.is_writer()) try {
+      write_checkpoint(tensors);
     } catch (...) {
       failure = std::current_exception();
     }
+  tensors.finish();
   // All learn of a failure here: a process that went on alone would wait for ever in the next exchange.
   const bool failed = parts_.scalars.any(failure != nullptr);
   if (failure) std::rethrow_exception(failure);
@@ -110,7 +93,7 @@ void Trainer::restore_patterns(const std::filesystem::path& checkpoint, const Ma
   TopologyMemory memory = read_topology_memory(checkpoint, manifest, parameters);
   if (parts_.topology != nullptr) parts_.topology->restore(memory);
   parts_.optimizer.set_ages(std::move(memory.ages));
-  sums_.set_chunks(gradient_chunks(parameters));
+  take_layout();
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -127,7 +110,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   Ledger ledger = Ledger::from_json(load_ledger(checkpoint, manifest));
   ledger.expect_languages(languages_of(parts_.loader));
   restore_patterns(checkpoint, manifest);
-  load_checkpoint(checkpoint, manifest, parts_.model.parameters(),
+  load_checkpoint(checkpoint, manifest, whole(), parts_.model.parameters(),
                   parts_.optimizer.first_moment().values<float>(),
                   parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slice());
   if (experts_) experts_->restore(read_experts(checkpoint, manifest));

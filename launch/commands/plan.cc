@@ -12,6 +12,7 @@
 #include "launch/forecast.h"
 #include "launch/loaded_model.h"
 #include "launch/machine.h"
+#include "launch/mesh_report.h"
 #include "launch/process_memory.h"
 #include "launch/run_memory.h"
 #include "launch/text.h"
@@ -105,9 +106,10 @@ void print_speed(std::span<const Forecast> forecasts, const Layout& planned, int
 ExitCode plan(const Options& options, const Communicator& communicator) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
   if (!recipe.weights.empty()) find_checkpoint(recipe.weights);
-  const int ranks =
-      options.ranks > 0 ? options.ranks : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data));
-  const Mesh mesh = resolve(recipe.mesh, ranks, recipe.batch.reduction_shards);
+  const int ranks = options.ranks > 0 ? options.ranks
+                                      : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data) *
+                                                         std::max<int64_t>(1, recipe.mesh.pipeline));
+  const Mesh mesh = resolve(recipe.mesh, ranks, recipe.batch.reduction_shards, recipe.model.layers);
   std::optional<TrainingData> data;
   if (TrainingData::is_prepared(recipe)) data.emplace(recipe);
   ModelConfig config = recipe.model;
@@ -122,10 +124,12 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
   const bool adds_mpi = ranks > 1 && communicator.size() == 1;
   const size_t process_bytes = working_process_bytes(config, recipe);
   std::vector<MemoryItem> items =
-      memory_of_rank(measure_arenas(config, recipe, mesh), config, mesh, process_bytes);
+      memory_of_rank(largest_arenas(config, recipe, mesh), config, mesh, process_bytes);
   if (adds_mpi) items.push_back({"MPI", kMpi_bytes, "what it adds to a process"});
   const size_t available = available_memory_bytes();
   print_memory(items, ranks, available);
+  if (mesh.ranks() > 1) fmt::print("\n");
+  for (const std::string& line : mesh_report(config, recipe, mesh)) fmt::print("{}\n", line);
   print_work(config, recipe);
   if (data)
     print_languages(*data, recipe);
@@ -133,7 +137,10 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
     fmt::print("\n{} is not prepared yet: fern prepare {} tells languages, tokens and epochs\n",
                recipe.data.folder, options.recipe);
   expect_fits(items, ranks, available);
-  if (!options.leaves_out_speed) {
+  if (mesh.pipeline > 1)
+    fmt::print(
+        "\nthe speed of stages is not measured here; with parallel.pipeline = 1 that of data parallel is\n");
+  else if (!options.leaves_out_speed) {
     const Layout planned{ranks, threads};
     const std::vector<Layout> layouts =
         layouts_to_measure(planned, machine_cores(), recipe.batch.reduction_shards);

@@ -46,7 +46,8 @@ class TrainCommand {
       : communicator_(communicator),
         recipe_(read_recipe(options.recipe, options.overrides)),
         folder_(options.out.empty() ? fs::path("runs") / recipe_.name() : fs::path(options.out)),
-        mesh_(resolve(recipe_.mesh, communicator.size(), recipe_.batch.reduction_shards)),
+        mesh_(
+            resolve(recipe_.mesh, communicator.size(), recipe_.batch.reduction_shards, recipe_.model.layers)),
         threads_(threads_per_rank(recipe_.threads, communicator.local_size())) {
     if (!options.profile.empty()) profile_.emplace(profiled_steps(options.profile));
   }
@@ -64,8 +65,9 @@ class TrainCommand {
     const std::optional<fs::path> checkpoint = find_checkpoint(folder_, communicator_);
     const std::optional<ContinuedRun> continued = continued_run(checkpoint);
     const ContinuedRun* beginning = continued ? &*continued : nullptr;
-    const ArenaSizes sizes = measure_arenas(model, recipe_, mesh_, beginning);
-    say_what_comes(data, model, sizes);
+    const ArenaSizes sizes =
+        measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()).stage);
+    say_what_comes(data, model, sizes, largest_arenas(model, recipe_, mesh_, beginning));
     data.verify(communicator_.local_rank(), communicator_.local_size());
     if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);
@@ -77,12 +79,15 @@ class TrainCommand {
   }
 
  private:
-  void say_what_comes(const TrainingData& data, const ModelConfig& model, const ArenaSizes& sizes) {
-    const std::vector<MemoryItem> memory =
-        memory_of_rank(sizes, model, mesh_, working_process_bytes(model, recipe_));
+  // `sizes` of this rank, `largest` of the rank that needs most.
+  void say_what_comes(const TrainingData& data, const ModelConfig& model, const ArenaSizes& sizes,
+                      const ArenaSizes& largest) {
+    const size_t process_bytes = working_process_bytes(model, recipe_);
+    const std::vector<MemoryItem> memory = memory_of_rank(sizes, model, mesh_, process_bytes);
     predicted_bytes_ = total_bytes(memory);
     if (communicator_.local_rank() == 0)
-      expect_fits(memory, communicator_.local_size(), available_memory_bytes());
+      expect_fits(memory_of_rank(largest, model, mesh_, process_bytes), communicator_.local_size(),
+                  available_memory_bytes());
     int64_t sequences = 0;
     for (const LanguageData& language : data.languages()) sequences += language.sequences();
     spdlog::info("{}: {} languages ({}), {} tokens in {} sequences of {}", recipe_.name(),
@@ -99,9 +104,12 @@ class TrainCommand {
                            bytes_text(static_cast<double>(item.bytes)));
     spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(predicted_bytes_)), parts);
     spdlog::info(
-        "{} rank(s) x {} thread(s), zero {}; a step is {} sequences in {} micro-batches, {} reduction shards",
-        communicator_.size(), threads_, mesh_.zero, recipe_.batch.sequences,
-        recipe_.batch.sequences / recipe_.batch.micro_sequences, recipe_.batch.reduction_shards);
+        "{} rank(s) x {} thread(s){}, zero {}; a step is {} sequences in {} micro-batches, {} reduction "
+        "shards",
+        communicator_.size(), threads_,
+        mesh_.pipeline > 1 ? fmt::format(" in {} stages of {}", mesh_.pipeline, mesh_.data) : "", mesh_.zero,
+        recipe_.batch.sequences, recipe_.batch.sequences / recipe_.batch.micro_sequences,
+        recipe_.batch.reduction_shards);
     if (!own_cores_.empty())
       spdlog::info("each rank of a machine has cores of its own, this one {}", cores_text(own_cores_));
     warn_of_binding();
@@ -233,6 +241,7 @@ void declare_train(CLI::App& program, Run& run) {
   command->footer(
       "SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save and exit 3; the same command goes on. Any number of ranks\n"
       "that divides batch.reduction_shards gives the same weights to the bit: mpirun -n 4 fern train RECIPE\n"
+      "So do stages that share the layers: mpirun -n 4 fern train RECIPE --set parallel.pipeline=2\n"
       "When a rank dies, stops, loops or goes astray, the others say which, and where, within\n"
       "parallel.stall_seconds, and exit 4; launch/ranks.sh --restarts R goes on without it.");
   command->callback([&run, options] {

@@ -2,9 +2,10 @@
 //
 //   faulty_fern FAULT RANK STEP ONCE [arguments of fern]
 //
-// FAULT: in the backward pass of layer 0 stop (SIGSTOP), kill (SIGKILL) or loop (for ever); order (a barrier
-// before a sum), size (a sum of fewer values), skip (a sum that is not called), slow (4 s before it agrees to
-// a checkpoint). It happens once, when the file ONCE does not exist, which it then makes.
+// FAULT: in the backward pass of layer 0 stop (SIGSTOP), kill (SIGKILL) or loop (for ever); in that of layer
+// 1 stop_stage (SIGSTOP); order (a barrier before a sum), size (a sum of fewer values), skip (a sum that is
+// not called), slow (4 s before it agrees to a checkpoint). It happens once, when the file ONCE does not
+// exist, which it then makes.
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -47,17 +48,23 @@ class FaultyCommunicator final : public Communicator {
   }
   void progress() override {
     if (pulse_ != nullptr && pulse_->position().layer == 0) go_wrong();
+    if (pulse_ != nullptr && pulse_->position().layer == 1 && is_due("stop_stage")) std::raise(SIGSTOP);
     inner_->progress();
   }
   bool exchange_done(int lane) const override { return inner_->exchange_done(lane); }
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override {
     inner_->all_gather(values, counts);
   }
-  void gather(std::span<float> whole, std::span<const float> own, std::span<const int64_t> counts) override {
-    inner_->gather(whole, own, counts);
-  }
   void broadcast(std::span<std::byte> bytes, int root) override { inner_->broadcast(bytes, root); }
   std::span<std::byte> share_memory(size_t bytes) override { return inner_->share_memory(bytes); }
+  std::unique_ptr<Communicator> group(Axis axis, int group) override {
+    std::unique_ptr<Communicator> members = inner_->group(axis, group);
+    if (!members) return nullptr;
+    auto faulty = std::make_unique<FaultyCommunicator>(std::move(members), fault_, at_rank_, at_step_, once_);
+    faulty->pulse_ = pulse_;
+    faulty->world_rank_ = world_rank_;
+    return faulty;
+  }
   Pulse* watch(double stall_s) override { return pulse_ = inner_->watch(stall_s); }
   [[noreturn]] void abort(int exit_code) override {
     inner_->abort(exit_code);
@@ -73,8 +80,8 @@ class FaultyCommunicator final : public Communicator {
     }
   }
   bool is_due(std::string_view fault) {
-    if (fault != fault_ || rank() != at_rank_ || pulse_ == nullptr || pulse_->position().step != at_step_ ||
-        std::filesystem::exists(once_))
+    if (fault != fault_ || world_rank_ != at_rank_ || pulse_ == nullptr ||
+        pulse_->position().step != at_step_ || std::filesystem::exists(once_))
       return false;
     std::ofstream made(once_);
     return true;
@@ -85,6 +92,7 @@ class FaultyCommunicator final : public Communicator {
   int at_rank_;
   int64_t at_step_;
   std::filesystem::path once_;
+  int world_rank_ = inner_->rank();
   Pulse* pulse_ = nullptr;
 };
 

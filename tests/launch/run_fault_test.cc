@@ -81,6 +81,18 @@ TEST_F(Fault, CollectiveThatIsNotCalledIsNamed) {
   expect_found("skip", {"rank 2 ", "ranks 0, 1, 3 ", "all_reduce_sum", "step 15"});
 }
 
+// Two stages of two ranks; rank 2 is in the second.
+TEST_F(Fault, StoppedStageIsNamed) {
+  std::vector<std::string> words = command("stop_stage", "stage");
+  words.insert(words.end(), {"--set", "parallel.pipeline=2"});
+  Program program(words);
+  ASSERT_NO_FATAL_FAILURE(wait_for_steps("stage", kStep - 1));
+  const Outcome outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 4);
+  for (const char* part : {"rank 2 is stopped", "step 15", "backward pass, layer 1"})
+    EXPECT_TRUE(has(outcome.err, part)) << "no \"" << part << "\" in:\n" << outcome.err;
+}
+
 TEST_F(Fault, SlowCheckpointIsNoFault) {
   std::vector<std::string> words = command("slow", "slow");
   for (std::string& word : words)

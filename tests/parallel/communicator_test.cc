@@ -133,21 +133,20 @@ TEST(Communicator, AllGatherMakesUnevenBlocksWhole) {
   EXPECT_EQ(values, expected);
 }
 
-TEST(Communicator, GatherMakesBlocksWholeOnRankZero) {
-  std::vector<int64_t> counts;
-  std::vector<float> expected;
-  for (int rank = 0; rank < world().size(); ++rank) {
-    counts.push_back(300 + rank);
-    const auto block = speech(rank, 0, static_cast<size_t>(counts.back()));
-    expected.insert(expected.end(), block.begin(), block.end());
-  }
-  std::vector<float> whole(world().rank() == 0 ? expected.size() : 0);
-  const auto own =
-      speech(world().rank(), 0, static_cast<size_t>(counts[static_cast<size_t>(world().rank())]));
-  world().gather(whole, own, counts);
-  if (world().rank() == 0) {
-    EXPECT_EQ(whole, expected);
-  }
+// Ranks of even and of odd number; and, at the end, none.
+TEST(Communicator, GroupsExchangeAmongThemselves) {
+  const int parity = world().rank() % 2;
+  const auto group = world().group(Axis::kData, parity);
+  ASSERT_NE(group, nullptr);
+  EXPECT_EQ(group->size(), (world().size() + 1 - parity) / 2);
+  EXPECT_EQ(group->rank(), world().rank() / 2);
+  std::vector<double> values = {1.0, static_cast<double>(world().rank())};
+  group->all_reduce_sum(values);
+  double sum = 0;
+  for (int rank = parity; rank < world().size(); rank += 2) sum += rank;
+  EXPECT_EQ(values, (std::vector<double>{static_cast<double>(group->size()), sum}));
+  EXPECT_EQ(world().group(Axis::kWrapLink, world().size() == 1 ? -1 : parity - 1) == nullptr,
+            world().size() == 1 || parity == 0);
 }
 
 TEST(Communicator, BroadcastReachesAll) {

@@ -200,25 +200,17 @@ TEST(DataReducer, GatherValuesMakesEveryRankWhole) {
   });
 }
 
-TEST(DataReducer, GatherSlicesMakesTheWriterWhole) {
+TEST(DataReducer, SlicesAreGatheredEverywhere) {
   for_each_layout([](Replica& replica, Replica&) {
     GradReducer& gradients = *replica.reducers.gradients;
     std::vector<float> moments;
     for (int64_t i = gradients.slice().begin; i < gradients.slice().end; ++i)
       moments.push_back(static_cast<float>(i + 7));
-    std::vector<float> whole(gradients.is_writer() ? replica.values().size() : 0);
-    gradients.gather_slices(whole, moments);
+    std::vector<float> whole(replica.values().size());
+    gradients.gather_everywhere(whole, moments);
     for (size_t i = 0; i < whole.size(); ++i)
       ASSERT_EQ(whole[i], static_cast<float>(i + 7)) << "element " << i;
   });
-}
-
-TEST(DataReducer, OneRankWrites) {
-  if (12 % world().size() != 0) GTEST_SKIP() << "12 shards do not divide";
-  Replica replica(world(), 12, 1);
-  std::vector<double> writers = {replica.reducers.gradients->is_writer() ? 1.0 : 0.0};
-  replica.reducers.scalars->sum(writers);
-  EXPECT_EQ(writers[0], 1.0);
 }
 
 // More buckets than lanes, of more than one MPI message, and a shorter one at the end.

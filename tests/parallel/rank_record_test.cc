@@ -81,7 +81,7 @@ TEST(RankRecord, CallIsToldWithItsPlace) {
   EXPECT_EQ(text_of(ranks.zero.pulse().position()), "step 12, backward pass, layer 4");
   ranks.zero.begin({.bytes = 4096,
                     .stream = stream_of_lane(2),
-                    .bucket = 10,
+                    .index = 10,
                     .first_layer = 3,
                     .last_layer = 4,
                     .kind = CollectiveKind::kExchange});

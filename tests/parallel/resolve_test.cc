@@ -3,15 +3,16 @@
 #include <string>
 
 #include "framework/core/error.h"
-#include "parallel/parallelize.h"
+#include "parallel/mesh.h"
 
 namespace fern {
 namespace {
 
 // Fails unless the mesh is refused as bad usage with `part` in the message.
-void expect_refused(const Mesh& mesh, int ranks, int64_t shards, const std::string& part) {
+void expect_refused(const Mesh& mesh, int ranks, int64_t shards, const std::string& part,
+                    int64_t layers = 4) {
   try {
-    resolve(mesh, ranks, shards);
+    resolve(mesh, ranks, shards, layers);
     FAIL() << "expected an error with: " << part;
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kBadUsage);
@@ -37,9 +38,21 @@ TEST(Resolve, NoShardsAreRefused) { expect_refused({.data = 1}, 1, 0, "expected 
 
 TEST(Resolve, UnbuiltAxesAreRefusedByName) {
   expect_refused({.data = 1, .tensor = 2}, 2, 2, "tensor parallel is not built yet; use parallel.data = 2");
-  expect_refused({.data = 1, .pipeline = 2}, 2, 2, "parallel.pipeline = 2");
   expect_refused({.data = 1, .expert = 2}, 2, 2, "parallel.expert = 2");
   expect_refused({.data = 1, .context = 0}, 1, 1, "parallel.context = 0");
+}
+
+TEST(Resolve, StagesTakeTheirShareOfTheRanks) {
+  const Mesh mesh = resolve({.data = 0, .pipeline = 2}, 6, 6, 4);
+  EXPECT_EQ(mesh.data, 3);
+  EXPECT_EQ(mesh.ranks(), 6);
+}
+
+TEST(Resolve, StagesThatDoNotFitNameThoseThatWould) {
+  expect_refused({.data = 0, .pipeline = 5}, 5, 1, "expected 1 to 4, since each stage has");
+  expect_refused({.data = 0, .pipeline = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
+  expect_refused({.data = 2, .pipeline = 2}, 6, 6, "mpirun -n 4");
+  expect_refused({.data = 0, .pipeline = 2}, 6, 4, "3 ranks of each stage; use one of 1, 2, 4 ranks");
 }
 
 TEST(Resolve, UnbuiltZeroStagesAreRefused) {
@@ -51,7 +64,10 @@ TEST(Resolve, MostRanksDivideTheShards) {
   EXPECT_EQ(most_ranks({.data = 0}, 7, 12), 6);
   EXPECT_EQ(most_ranks({.data = 0}, 5, 1), 1);
   EXPECT_EQ(most_ranks({.data = 2}, 3, 4), 2);
+  EXPECT_EQ(most_ranks({.data = 0, .pipeline = 2}, 7, 4), 4);
+  EXPECT_EQ(most_ranks({.data = 2, .pipeline = 3}, 7, 4), 6);
   EXPECT_THROW(most_ranks({.data = 4}, 3, 4), Error);
+  EXPECT_THROW(most_ranks({.data = 0, .pipeline = 4}, 3, 4), Error);
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ TEST(Checkpoint, MomentsOfASliceAreAPartOfTheWhole) {
   ASSERT_GE(padded, 2 * kParameterChunk);
   for (const Slice slice : {Slice{0, kParameterChunk}, Slice{kParameterChunk, padded}}) {
     std::vector<float> first(static_cast<size_t>(slice.elements())), second(first.size());
-    load_checkpoint(checkpoint, read_manifest(checkpoint), loaded.parameters, first, second, slice);
+    load_checkpoint(checkpoint, read_manifest(checkpoint), loaded.parameters, loaded.parameters, first,
+                    second, slice);
     EXPECT_TRUE(std::equal(first.begin(), first.end(), saved.first.begin() + slice.begin));
     EXPECT_TRUE(std::equal(second.begin(), second.end(), saved.second.begin() + slice.begin));
   }

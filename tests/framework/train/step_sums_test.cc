@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 namespace fern {
 namespace {
@@ -25,14 +26,21 @@ void fill(StepSums& sums, int64_t micro, int32_t language) {
   batch.language_S = {language, 0};
   sums.sequence_losses(micro)[0] = x;
   sums.sequence_losses(micro)[1] = 10 * x;
-  sums.set_micro_batch(micro, x / 3, {x, 2 * x}, batch);
+  sums.set_micro_batch(micro, x / 3, batch);
   sums.squares()[static_cast<size_t>(micro)] = x / 7;
 }
 
 TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
-  StepSums one(3, 2, 3), left(3, 2, 3), right(3, 2, 3);
+  StepSums one(3, 2, 3, 2), left(3, 2, 3, 2), right(3, 2, 3, 2);
   TwoProcesses exchange;
-  for (const int64_t micro : {0, 1, 2}) fill(one, micro, 1);
+  // Layers of experts are of two processes too.
+  for (const int64_t micro : {0, 1, 2}) {
+    const double x = 0.1 * static_cast<double>(micro + 1);
+    fill(one, micro, 1);
+    one.set_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {x / 3, x / 7}});
+    left.set_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {}});
+    right.set_routers(micro, std::vector<RouterLosses>{{}, {x / 3, x / 7}});
+  }
   fill(left, 0, 1);
   for (const int64_t micro : {1, 2}) fill(right, micro, 1);
   left.exchange(exchange);   // nothing there yet: leaves its slots with the exchange
@@ -40,7 +48,8 @@ TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
   EXPECT_EQ(right.loss(), one.loss());
   EXPECT_EQ(right.grad_norm(), one.grad_norm());
   EXPECT_EQ(right.router_losses().balance, one.router_losses().balance);
-  EXPECT_NEAR(right.router_losses().z, 2 * (0.1 + 0.2 + 0.3), 1e-12);
+  EXPECT_EQ(right.router_losses().z, one.router_losses().z);
+  EXPECT_NEAR(right.router_losses().z, (2 + 1.0 / 7) * (0.1 + 0.2 + 0.3), 1e-12);
 }
 
 TEST(StepSums, LanguageLossIsPerLossToken) {

@@ -45,10 +45,6 @@ class PoisonedReducer final : public GradReducer {
   Slice slice() const override { return inner_.slice(); }
   Slice counted() const override { return inner_.counted(); }
   void gather_values() override {}
-  void gather_slices(std::span<float> whole, std::span<const float> slice) override {
-    inner_.gather_slices(whole, slice);
-  }
-  bool is_writer() const override { return writer; }
   void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
     inner_.gather_everywhere(whole, slice);
   }
@@ -58,7 +54,6 @@ class PoisonedReducer final : public GradReducer {
 
   std::set<int64_t> poisoned_steps;
   int64_t step = 0;
-  bool writer = true;
 
  private:
   SoloReducer inner_;
@@ -72,6 +67,7 @@ struct TinyOptions {
   ScalarReducer* scalars = nullptr;  // else solo
   int64_t micro_sequences = 2;
   const testing_data::SmallData* data = nullptr;  // else tiny_data()
+  CheckpointTensors* tensors = nullptr;           // else all are here
 };
 
 inline std::vector<std::string> names_of(const Loader& loader) {
@@ -110,7 +106,14 @@ struct TinyRun {
     manifest.tokenizer_sha256 = options.tokenizer_sha256;
     ScalarReducer& scalars = options.scalars ? *options.scalars : solo;
     trainer.emplace(options.train,
-                    TrainParts{model, *optimizer, schedule, loader, *gradients, scalars, ledger},
+                    TrainParts{.model = model,
+                               .optimizer = *optimizer,
+                               .schedule = schedule,
+                               .loader = loader,
+                               .gradients = *gradients,
+                               .scalars = scalars,
+                               .ledger = ledger,
+                               .tensors = options.tensors},
                     RunFolder{checkpoints, manifest, {}}, activation_arena);
   }
   TinyRun(const TinyRun&) = delete;

@@ -181,10 +181,21 @@ class FailedElsewhere final : public ScalarReducer {
   int questions_ = 0;
 };
 
+// Of a process that does not write: another asks for its tensors.
+class AskedFor final : public CheckpointTensors {
+ public:
+  bool is_writer() const override { return false; }
+  void begin() override {}
+  void finish() override { ++finished; }
+  bool has_moments() const override { return true; }
+  std::span<const float> get(TensorKind, int) override { return {}; }
+  int finished = 0;
+};
+
 TEST(Trainer, HearsThatAnotherProcessCouldNotSave) {
   FailedElsewhere scalars;
-  TinyRun run(fresh_folder("elsewhere"), {.scalars = &scalars});
-  run.gradients->writer = false;
+  AskedFor tensors;
+  TinyRun run(fresh_folder("elsewhere"), {.scalars = &scalars, .tensors = &tensors});
   try {
     run.run();
     FAIL() << "expected an error";

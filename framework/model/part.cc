@@ -1,0 +1,24 @@
+#include "framework/model/part.h"
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+std::vector<ChunkRun> chunks_in_whole(const Parameters& part, const Parameters& whole) {
+  if (&part == &whole) return {{0, 0, whole.padded_elements() / kParameterChunk}};
+  std::vector<ChunkRun> runs;
+  int64_t end = part.padded_elements();
+  for (size_t i = part.list().size(); i-- > 0;) {
+    const Parameter& first = part.list()[i];
+    if (i > 0 && !first.begins_group) continue;
+    const int there = whole.find(first.name);
+    expect(there >= 0, "[part] '{}' is no parameter of the whole model", first.name);
+    runs.push_back({first.offset / kParameterChunk,
+                    whole.list()[static_cast<size_t>(there)].offset / kParameterChunk,
+                    (end - first.offset) / kParameterChunk});
+    end = first.offset;
+  }
+  return runs;
+}
+
+}  // namespace fern

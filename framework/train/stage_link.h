@@ -1,0 +1,51 @@
+// The seam of pipeline parallelism: how a process that holds some of the layers is joined to those that hold
+// the ones before and after. The framework owns it, with a one-process version; parallel/ implements it.
+#pragma once
+
+#include <cstdint>
+
+#include "framework/core/tensor.h"
+#include "framework/model/transformer.h"
+
+namespace fern {
+
+// Tensors are T x D of the model's dtype (Transformer::input_of() and its like); those that are empty, or
+// that no other process holds the layers for, are not exchanged. Each kind goes in the order of the
+// micro-batches. Sending does not wait for the other side.
+class StageLink {
+ public:
+  virtual ~StageLink() = default;
+  // Which of the stages this is.
+  virtual int64_t stage() const = 0;
+  virtual int64_t stages() const = 0;
+  // A step of micro-batches [first, last) begins; fills the model's copy of a tied embedding, if it has one.
+  virtual void begin_step(const Transformer& model, int64_t first, int64_t last) = 0;
+  virtual void receive_activations(const Tensor& x_TD) = 0;
+  virtual void send_activations(const Tensor& x_TD) = 0;
+  virtual void receive_gradient(const Tensor& dx_TD) = 0;
+  virtual void send_gradient(const Tensor& dx_TD) = 0;
+  // On the last of several stages of a tied model, the gradient that a micro-batch's backward has left on the
+  // first; false elsewhere.
+  virtual bool receive_embedded(const Tensor& dx_TD) = 0;
+  // All that was sent has come.
+  virtual void end_step() = 0;
+  // What this process has sent so far.
+  virtual int64_t sent_bytes() const = 0;
+};
+
+// All layers are here.
+class SoloLink final : public StageLink {
+ public:
+  int64_t stage() const override { return 0; }
+  int64_t stages() const override { return 1; }
+  void begin_step(const Transformer&, int64_t, int64_t) override {}
+  void receive_activations(const Tensor&) override {}
+  void send_activations(const Tensor&) override {}
+  void receive_gradient(const Tensor&) override {}
+  void send_gradient(const Tensor&) override {}
+  bool receive_embedded(const Tensor&) override { return false; }
+  void end_step() override {}
+  int64_t sent_bytes() const override { return 0; }
+};
+
+}  // namespace fern

@@ -1,0 +1,33 @@
+#include "parallel/mesh.h"
+
+namespace fern {
+
+MeshPlace place_of(const Mesh& mesh, int rank) {
+  return {.stage = rank / (mesh.data * mesh.tensor),
+          .data = rank / mesh.tensor % mesh.data,
+          .tensor = rank % mesh.tensor};
+}
+
+int rank_at(const Mesh& mesh, const MeshPlace& place) {
+  return static_cast<int>((place.stage * mesh.data + place.data) * mesh.tensor + place.tensor);
+}
+
+MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
+    : mesh_(mesh), place_(place_of(mesh, world.rank())), world_(world) {
+  if (mesh.data == world.size() || world.size() == 1) return;
+  const int64_t lanes = mesh.data * mesh.tensor, lane = place_.data * mesh.tensor + place_.tensor;
+  data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor));
+  if (mesh.pipeline == 1) return;
+  // Of the pair that begins with stage `first`; none where that, or its end, is no stage.
+  const auto link = [&](Axis axis, int64_t first) {
+    const bool is_there = first >= 0 && first + 1 < mesh.pipeline;
+    return world.group(axis, is_there ? static_cast<int>(first * lanes + lane) : -1);
+  };
+  const bool is_even = place_.stage % 2 == 0;
+  even_link_ = link(Axis::kEvenLink, is_even ? place_.stage : place_.stage - 1);
+  odd_link_ = link(Axis::kOddLink, is_even ? place_.stage - 1 : place_.stage);
+  const bool is_end = place_.stage == 0 || place_.stage + 1 == mesh.pipeline;
+  wrap_link_ = world.group(Axis::kWrapLink, is_end ? static_cast<int>(lane) : -1);
+}
+
+}  // namespace fern

@@ -1,0 +1,60 @@
+// How ranks share the work: the sizes of the mesh's axes, each rank's place in it, and the communicators of
+// those who work together.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "parallel/communicator.h"
+
+namespace fern {
+
+// How many ranks share each kind of work. Data and pipeline may be more than 1 today.
+struct Mesh {
+  int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
+  int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
+
+  int64_t ranks() const { return data * tensor * pipeline; }
+  bool operator==(const Mesh&) const = default;
+};
+
+// Fills mesh.data with what the other axes leave of the ranks when it is 0. Errors (kBadUsage): sizes that do
+// not multiply to the ranks, shards not divisible by the data size, more stages than layers, with the sizes
+// that would do; axes and stages that are not built.
+Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers = 1);
+
+// The most ranks, up to `limit`, for which resolve() gives a mesh. REQUIRES: limit >= 1. Errors (kBadUsage):
+// the axes that are given need more than the limit.
+int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards);
+
+struct MeshPlace {
+  int64_t stage = 0, data = 0, tensor = 0;
+};
+// rank = (stage * mesh.data + data) * mesh.tensor + tensor: stages are farthest apart, and pieces of a matrix
+// nearest to each other.
+MeshPlace place_of(const Mesh& mesh, int rank);
+int rank_at(const Mesh& mesh, const MeshPlace& place);
+
+// The communicators of one rank. Where an axis takes all ranks, the world is its group.
+class MeshCommunicators {
+ public:
+  // All ranks call it, after Communicator::watch(). Borrows the world. REQUIRES: mesh resolved for it.
+  MeshCommunicators(const Mesh& mesh, Communicator& world);
+  const Mesh& mesh() const { return mesh_; }
+  const MeshPlace& place() const { return place_; }
+  Communicator& world() { return world_; }
+  Communicator& data() { return data_ ? *data_ : world_; }
+  // Two ranks each, the earlier stage first: with the stage before and with the one after (null where there
+  // is none), and of the first and the last stage with each other (null elsewhere, and with one stage).
+  Communicator* before() { return place_.stage % 2 == 0 ? odd_link_.get() : even_link_.get(); }
+  Communicator* after() { return place_.stage % 2 == 0 ? even_link_.get() : odd_link_.get(); }
+  Communicator* wrap() { return wrap_link_.get(); }
+
+ private:
+  Mesh mesh_;
+  MeshPlace place_;
+  Communicator& world_;
+  std::unique_ptr<Communicator> data_, even_link_, odd_link_, wrap_link_;
+};
+
+}  // namespace fern

@@ -1,0 +1,170 @@
+#include "parallel/rank_link.h"
+
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include "framework/core/error.h"
+
+namespace fern {
+
+namespace {
+
+constexpr int kActivationsLane = 0, kGradientsLane = 1;  // of a link between neighbours
+constexpr int kEmbeddedLane = 0, kValuesLane = 1;        // of the wrap link
+
+// As a communicator carries them: the bits of any type.
+std::span<float> words_of(const Tensor& tensor) {
+  return {static_cast<float*>(tensor.data()), tensor.bytes() / sizeof(float)};
+}
+
+int other(const Communicator& link) { return 1 - link.rank(); }
+
+// Where stages are more than the cores, another needs this one.
+void wait(Communicator& link, int lane) {
+  for (link.progress(); !link.exchange_done(lane); link.progress()) std::this_thread::yield();
+}
+
+}  // namespace
+
+TensorStream::TensorStream(Communicator* link, int lane, Cargo cargo, DType dtype, Shape shape, Arena& arena)
+    : link_(link), lane_(lane), cargo_(cargo) {
+  if (link != nullptr) buffer_ = arena.allocate(dtype, shape);
+}
+
+void TensorStream::begin(int64_t first, int64_t last, bool receives) {
+  next_ = first;
+  last_ = last;
+  if (receives && is_there() && first < last) start(true);
+}
+
+void TensorStream::start(bool receives) {
+  const std::span<float> words = words_of(buffer_);
+  const Incoming incoming = {other(*link_), words};
+  const Outgoing outgoing = {other(*link_), words};
+  link_->start_exchange({.lane = lane_,
+                         .bytes = static_cast<int64_t>(words.size_bytes()),
+                         .index = static_cast<int32_t>(next_++),
+                         .cargo = cargo_},
+                        {&incoming, receives ? size_t{1} : size_t{0}},
+                        {&outgoing, receives ? size_t{0} : size_t{1}});
+}
+
+void TensorStream::receive(const Tensor& to) {
+  wait(*link_, lane_);
+  std::memcpy(to.data(), buffer_.data(), buffer_.bytes());
+  if (next_ < last_) start(true);
+}
+
+void TensorStream::send(const Tensor& from) {
+  wait(*link_, lane_);
+  std::memcpy(buffer_.data(), from.data(), buffer_.bytes());
+  sent_bytes_ += static_cast<int64_t>(buffer_.bytes());
+  start(false);
+}
+
+void TensorStream::finish() {
+  if (is_there()) wait(*link_, lane_);
+}
+
+RankLink::RankLink(const ModelConfig& config, int64_t tokens, int64_t stage, int64_t stages,
+                   const Links& links, Arena& arena)
+    : stage_(stage),
+      stages_(stages),
+      wrap_(config.tie_embeddings ? links.wrap : nullptr),
+      activations_in_(links.before, kActivationsLane, Cargo::kActivations, config.dtype,
+                      {tokens, config.hidden}, arena),
+      activations_out_(links.after, kActivationsLane, Cargo::kActivations, config.dtype,
+                       {tokens, config.hidden}, arena),
+      gradients_in_(links.after, kGradientsLane, Cargo::kActivationGradients, config.dtype,
+                    {tokens, config.hidden}, arena),
+      gradients_out_(links.before, kGradientsLane, Cargo::kActivationGradients, config.dtype,
+                     {tokens, config.hidden}, arena),
+      embedded_(wrap_, kEmbeddedLane, Cargo::kActivationGradients, config.dtype, {tokens, config.hidden},
+                arena) {}
+
+RankLink::RankLink(const ModelConfig& config, int64_t tokens, MeshCommunicators& communicators, Arena& arena)
+    : RankLink(config, tokens, communicators.place().stage, communicators.mesh().pipeline,
+               {communicators.before(), communicators.after(), communicators.wrap()}, arena) {}
+
+size_t RankLink::bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, int64_t stage) {
+  const std::unique_ptr<Communicator> nobody = make_solo_communicator();
+  const bool is_first = stage == 0, is_last = stage + 1 == mesh.pipeline;
+  Arena measure = Arena::measuring("pipeline");
+  const RankLink link(config, tokens, stage, mesh.pipeline,
+                      {.before = is_first ? nullptr : nobody.get(),
+                       .after = is_last ? nullptr : nobody.get(),
+                       .wrap = is_first != is_last ? nobody.get() : nullptr},
+                      measure);
+  return measure.used_bytes();
+}
+
+int64_t RankLink::sent_bytes_of_step(const ModelConfig& config, int64_t tokens, int64_t micro_batches,
+                                     const Mesh& mesh, int64_t stage) {
+  if (mesh.pipeline == 1) return 0;
+  const bool is_first = stage == 0, is_last = stage + 1 == mesh.pipeline;
+  const auto element_bytes = static_cast<int64_t>(size_of(config.dtype));
+  const auto value_bytes = static_cast<int64_t>(size_of(wide_of(config.dtype)));
+  const int64_t tensors =
+      (is_last ? 0 : 1) + (is_first ? 0 : 1) + (is_first && config.tie_embeddings ? 1 : 0);
+  const int64_t values = is_last && config.tie_embeddings ? config.vocabulary * config.hidden : 0;
+  return micro_batches * tensors * tokens * config.hidden * element_bytes + values * value_bytes;
+}
+
+void RankLink::begin_step(const Transformer& model, int64_t first, int64_t last) {
+  activations_in_.begin(first, last, true);
+  activations_out_.begin(first, last, false);
+  gradients_in_.begin(first, last, true);
+  gradients_out_.begin(first, last, false);
+  embedded_.begin(first, last, is_last());
+  share_embedding(model);
+}
+
+// The last stage has updated the values in the step before; the first needs them at once.
+void RankLink::share_embedding(const Transformer& model) {
+  if (wrap_ == nullptr) return;
+  const std::span<float> values = words_of(model.shared_embedding());
+  const Incoming incoming = {other(*wrap_), values};
+  const Outgoing outgoing = {other(*wrap_), values};
+  wrap_->start_exchange(
+      {.lane = kValuesLane, .bytes = static_cast<int64_t>(values.size_bytes()), .cargo = Cargo::kEmbedding},
+      {&incoming, is_first() ? size_t{1} : size_t{0}}, {&outgoing, is_first() ? size_t{0} : size_t{1}});
+  if (is_first())
+    wait(*wrap_, kValuesLane);
+  else
+    shared_bytes_ += static_cast<int64_t>(values.size_bytes());
+}
+
+void RankLink::receive_activations(const Tensor& x_TD) {
+  if (activations_in_.is_there()) activations_in_.receive(x_TD);
+}
+
+void RankLink::send_activations(const Tensor& x_TD) {
+  if (activations_out_.is_there()) activations_out_.send(x_TD);
+}
+
+void RankLink::receive_gradient(const Tensor& dx_TD) {
+  if (gradients_in_.is_there()) gradients_in_.receive(dx_TD);
+}
+
+void RankLink::send_gradient(const Tensor& dx_TD) {
+  if (gradients_out_.is_there()) gradients_out_.send(dx_TD);
+  if (is_first() && embedded_.is_there()) embedded_.send(dx_TD);
+}
+
+bool RankLink::receive_embedded(const Tensor& dx_TD) {
+  if (is_first() || !embedded_.is_there()) return false;
+  embedded_.receive(dx_TD);
+  return true;
+}
+
+void RankLink::end_step() {
+  for (TensorStream* stream : {&activations_out_, &gradients_out_, &embedded_}) stream->finish();
+  if (wrap_ != nullptr) wait(*wrap_, kValuesLane);
+}
+
+int64_t RankLink::sent_bytes() const {
+  return activations_out_.sent_bytes() + gradients_out_.sent_bytes() + embedded_.sent_bytes() + shared_bytes_;
+}
+
+}  // namespace fern

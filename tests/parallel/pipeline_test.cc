@@ -1,0 +1,127 @@
+// Whole training runs on the stages of a pipeline, held to the run of one process bit by bit.
+#include <map>
+#include <string>
+
+#include "tests/parallel/small_run.h"
+
+namespace fern {
+namespace {
+
+constexpr int64_t kShortRun = 6;
+// In every second layer, so that stages have some or none.
+constexpr ExpertConfig kExperts = {.count = 4,
+                                   .active = 2,
+                                   .ffn = 64,
+                                   .shared = 1,
+                                   .every = 2,
+                                   .balance_loss = 0.01,
+                                   .z_loss = 0.001,
+                                   .bias_rate = 0.001};
+
+// What may differ between runs that must come out the same.
+struct Case {
+  std::string name;
+  Variant variant;
+};
+
+void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+
+// With as many stages as ranks, or, of four ranks, two stages of two.
+Variant on_all_ranks(Variant variant) {
+  if (variant.pipeline == 1) variant.pipeline = world().size();
+  variant.layers = 5;
+  return variant;
+}
+
+Variant alone(Variant variant) {
+  variant = on_all_ranks(variant);
+  variant.pipeline = 1;
+  variant.zero = 0;
+  return variant;
+}
+
+// The run of one process that never stopped.
+const Reference& reference(const Case& entry) {
+  static std::map<std::string, Reference> known;
+  const auto [at, is_new] = known.try_emplace(entry.name);
+  if (is_new) at->second = run_alone(alone(entry.variant), kShortRun);
+  return at->second;
+}
+
+class Pipeline : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (world().size() % on_all_ranks(GetParam().variant).pipeline != 0)
+      GTEST_SKIP() << "not of so many ranks";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(
+    Variants, Pipeline,
+    testing::Values(Case{"untied", {.shards = 4, .tied = false}}, Case{"tied", {.shards = 4, .tied = true}},
+                    Case{"tied_one_micro_batch_a_shard", {.shards = 12, .tied = true}},
+                    Case{"one_shard", {.shards = 1, .tied = false}},
+                    Case{"one_shard_tied", {.shards = 1, .tied = true}},
+                    Case{"recompute", {.shards = 4, .tied = false, .recompute = true}},
+                    Case{"recompute_tied", {.shards = 4, .tied = true, .recompute = true}},
+                    Case{"bf16", {.shards = 4, .tied = true, .dtype = DType::kBF16}},
+                    Case{"experts", {.shards = 4, .tied = false, .experts = kExperts}},
+                    Case{"experts_recompute",
+                         {.shards = 4, .tied = true, .experts = kExperts, .recompute = true}},
+                    Case{"two_stages", {.shards = 4, .tied = true, .pipeline = 2}},
+                    Case{"two_stages_zero", {.zero = 1, .shards = 4, .tied = true, .pipeline = 2}},
+                    Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(Pipeline, EqualsOneProcessToTheBit) {
+  const SharedFolder folder("pipeline");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(kShortRun);
+  const Reference& expected = reference(GetParam());
+  EXPECT_EQ(run.losses, expected.losses);
+  EXPECT_EQ(run.norms, expected.norms);
+  world().barrier();
+  EXPECT_EQ(read_manifest(folder.path() / "step-000006").weights_hash, expected.hash);
+}
+
+// Weights and moments: what is saved under one layout goes on under the other.
+TEST_P(Pipeline, StoppedHereAndResumedAloneEqualsNotStopping) {
+  const SharedFolder folder("stopped");
+  SmallRun first(world(), folder.path(), on_all_ranks(GetParam().variant));
+  first.run(kShortRun / 2);
+  world().barrier();
+  const auto solo = make_solo_communicator();
+  SmallRun second(*solo, testing_data::fresh_folder("resumed"), alone(GetParam().variant));
+  second.trainer->resume(folder.path() / "step-000003");
+  second.run(kShortRun);
+  EXPECT_EQ(second.hash(), reference(GetParam()).hash);
+}
+
+TEST_P(Pipeline, StoppedAloneAndResumedHereEqualsNotStopping) {
+  const SharedFolder folder("alone");
+  if (world().rank() == 0) {
+    const auto solo = make_solo_communicator();
+    SmallRun first(*solo, folder.path(), alone(GetParam().variant));
+    first.run(kShortRun / 2);
+  }
+  world().barrier();
+  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
+  second.trainer->resume(folder.path() / "step-000003");
+  second.run(kShortRun);
+  world().barrier();
+  EXPECT_EQ(read_manifest(folder.path() / "step-000006").weights_hash, reference(GetParam()).hash);
+}
+
+TEST_P(Pipeline, SendsWhatIsPlanned) {
+  const SharedFolder folder("traffic");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(2);
+  const Mesh& mesh = run.communicators.mesh();
+  const MeshPlace& place = run.communicators.place();
+  EXPECT_EQ(run.pipeline_sent_bytes, 2 * RankLink::sent_bytes_of_step(run.config, run.config.context,
+                                                                      12 / mesh.data, mesh, place.stage));
+  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters().padded_elements(), mesh,
+                                                GetParam().variant.shards, static_cast<int>(place.data)));
+}
+
+}  // namespace
+}  // namespace fern

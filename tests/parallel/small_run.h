@@ -1,0 +1,235 @@
+// Whole training runs on several ranks, small enough for a test.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/model/config_json.h"
+#include "framework/train/trainer.h"
+#include "parallel/data_reducer.h"
+#include "parallel/layer_split.h"
+#include "parallel/parallelize.h"
+#include "parallel/rank_link.h"
+#include "parallel/rank_tensors.h"
+#include "tests/framework/data/loader_fixture.h"
+#include "tests/support/mpi_main.h"
+
+namespace fern {
+
+namespace fs = std::filesystem;
+using testing_support::world;
+
+inline constexpr int64_t kSteps = 50;
+inline constexpr int64_t kStop = 20;
+inline constexpr int64_t kShards = 4;
+
+// A name that all ranks of this program share, and no other program has.
+inline std::string shared_name(const std::string& name) {
+  int64_t process = getpid();
+  world().broadcast(std::as_writable_bytes(std::span(&process, 1)), 0);
+  return name + "_" + std::to_string(process);
+}
+
+// A folder that all ranks see, empty until rank 0 writes to it, and gone with this.
+class SharedFolder {
+ public:
+  explicit SharedFolder(const std::string& name)
+      : path_(fs::path(testing::TempDir()) / shared_name("fern_" + name)) {}
+  ~SharedFolder() {
+    world().barrier();
+    std::error_code ignored;
+    if (world().rank() == 0) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// Every rank writes the same shards for itself.
+inline const testing_data::SmallData& data() {
+  static const testing_data::SmallData small("ranks");
+  return small;
+}
+
+// More chunks than ranks, so that ZeRO has slices to share out.
+inline ModelConfig small_model(bool tied, const ExpertConfig& experts = {}) {
+  return {.vocabulary = 1000,
+          .layers = 2,
+          .hidden = 64,
+          .heads = 4,
+          .kv_heads = 2,
+          .ffn = 96,
+          .context = 16,
+          .tie_embeddings = tied,
+          .experts = experts};
+}
+
+// How a run differs from the others.
+struct Variant {
+  int64_t zero = 0;
+  int64_t shards = kShards;
+  bool tied = true;
+  int64_t largest_bucket = kLargestBucket;
+  ExpertConfig experts = {};
+  int64_t pipeline = 1;
+  int64_t layers = 2;
+  bool recompute = false;
+  DType dtype = DType::kF32;
+
+  ModelConfig model() const {
+    ModelConfig config = small_model(tied, experts);
+    config.layers = layers;
+    config.recompute = recompute;
+    config.dtype = dtype;
+    return config;
+  }
+};
+
+// The ranks' reducer, watched: how many buckets' exchanges each step had started when backward was about to
+// report its last gradient.
+class WatchedReducer final : public GradReducer {
+ public:
+  template <typename... Args>
+  explicit WatchedReducer(Args&&... args) : inner_(std::forward<Args>(args)...) {}
+  void add(const Parameter& parameter) override {
+    started_ = inner_.started();
+    inner_.add(parameter);
+  }
+  int64_t first_shard() const override { return inner_.first_shard(); }
+  int64_t last_shard() const override { return inner_.last_shard(); }
+  void begin_shard() override { inner_.begin_shard(); }
+  void begin_last_micro_batch() override { inner_.begin_last_micro_batch(); }
+  void end_shard() override { inner_.end_shard(); }
+  void finish() override {
+    started_before_the_end.push_back(started_);
+    inner_.finish();
+  }
+  Slice slice() const override { return inner_.slice(); }
+  Slice counted() const override { return inner_.counted(); }
+  void gather_values() override { inner_.gather_values(); }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
+    inner_.gather_everywhere(whole, slice);
+  }
+  Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
+  void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
+  int64_t sent_bytes() const override { return inner_.sent_bytes(); }
+
+  std::vector<int64_t> started_before_the_end;
+
+ private:
+  DataReducer inner_;
+  int64_t started_ = 0;
+};
+
+// A run on the ranks of `communicator`: 12 micro-batches of one sequence a step, so ranks accumulate several.
+struct SmallRun {
+  ModelConfig config;
+  MeshCommunicators communicators;
+  Transformer whole, model;
+  Arena parameters;
+  Loader loader = data().loader(1);
+  Schedule schedule{.peak = 1e-2, .warmup_steps = 2, .steps = kSteps};
+  Ledger ledger{std::vector<std::string>{"am", "sw", "yo"}};
+  Arena reduction, moments, activations;
+  Reducers reducers;
+  std::optional<AdamW> optimizer;
+  std::optional<RankLink> link;
+  std::optional<RankTensors> tensors;
+  std::optional<Trainer> trainer;
+  std::vector<double> losses, norms;
+  int64_t sent_bytes = 0, pipeline_sent_bytes = 0;
+  const WatchedReducer* watched = nullptr;
+
+  SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
+      : config(variant.model()),
+        communicators(resolve({.data = 0, .pipeline = variant.pipeline, .zero = variant.zero},
+                              communicator.size(), variant.shards, variant.layers),
+                      communicator),
+        whole(config),
+        model(config,
+              split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)]),
+        parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
+        reduction("reduction", size_t{1} << 24),
+        moments("moments", size_t{1} << 22),
+        activations("activations", size_t{1} << 24) {
+    model.parameters().initialize(1);
+    const int64_t shards = variant.shards;
+    reducers = parallelize(model.parameters(), communicators, shards, reduction);
+    if (communicators.mesh().data > 1) watch(communicators.data(), variant);
+    optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
+    Manifest manifest;
+    manifest.model = to_json(config);
+    manifest.tokenizer_sha256 = std::string(64, 'a');
+    const bool is_whole = variant.pipeline == 1;
+    link.emplace(config, config.context, communicators, activations);
+    tensors.emplace(layout(), model.parameters(), *optimizer, communicators);
+    trainer.emplace(TrainConfig{.steps = kSteps, .reduction_shards = shards},
+                    TrainParts{.model = model,
+                               .optimizer = *optimizer,
+                               .schedule = schedule,
+                               .loader = loader,
+                               .gradients = *reducers.gradients,
+                               .scalars = *reducers.scalars,
+                               .ledger = ledger,
+                               .link = &*link,
+                               .tensors = &*tensors,
+                               .whole = is_whole ? nullptr : &whole.parameters()},
+                    RunFolder{checkpoints, manifest, {}}, activations);
+  }
+  SmallRun(const SmallRun&) = delete;
+  SmallRun& operator=(const SmallRun&) = delete;
+
+  void watch(Communicator& communicator, const Variant& variant) {
+    auto reducer = std::make_unique<WatchedReducer>(
+        model.parameters(),
+        plan_reduction(model.parameters().padded_elements(), variant.shards, communicator.rank(),
+                       communicator.size(), variant.zero, variant.largest_bucket),
+        communicator, reduction);
+    watched = reducer.get();
+    reducers.gradients = std::move(reducer);
+  }
+  // Of the whole model.
+  const Parameters& layout() const {
+    return communicators.mesh().pipeline == 1 ? model.parameters() : whole.parameters();
+  }
+  void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
+
+  // Until the end, or until it has saved after step `stop_after`.
+  void run(int64_t stop_after = -1) {
+    std::atomic<bool> stop = false;
+    trainer->run(stop, [&](const StepMetrics& step) {
+      losses.push_back(step.loss);
+      norms.push_back(step.grad_norm);
+      sent_bytes += step.sent_bytes;
+      pipeline_sent_bytes += step.pipeline_sent_bytes;
+      // One rank is told to stop; the others follow.
+      if (step.step == stop_after && communicators.world().rank() == 0) stop = true;
+    });
+  }
+  std::string hash() const { return weights_hash(model.parameters()); }
+};
+
+struct Reference {
+  std::string hash;
+  std::vector<double> losses, norms;
+};
+
+// Until the end, or until step `stop_after`.
+inline Reference run_alone(const Variant& variant, int64_t stop_after = -1) {
+  const auto alone = make_solo_communicator();
+  const fs::path folder = testing_data::fresh_folder("reference");
+  SmallRun run(*alone, folder, variant);
+  run.run(stop_after);
+  return {run.hash(), run.losses, run.norms};
+}
+
+}  // namespace fern
