@@ -11,6 +11,7 @@
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_tensor_axis.h"
 
 namespace fern {
 
@@ -26,30 +27,56 @@ std::string what_is_beside(const ModelConfig& model, const Transformer& part) {
   return text;
 }
 
+// Of each stage, by rank of the tensor axis: elements of the flat buffers.
+using Elements = std::vector<std::vector<int64_t>>;
+
 // Bytes a step of each rank of a stage, the largest of its ranks; and of all ranks together.
 struct Traffic {
   std::vector<int64_t> data, pipeline;
   int64_t all_data = 0, all_pipeline = 0;
 };
 
+// Bytes a step of all ranks over the tensor axis, without a part for each target; and that part.
+std::pair<int64_t, int64_t> tensor_traffic(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
+  const int64_t tokens = recipe.batch.micro_sequences * model.context;
+  int64_t fixed = 0, of_target = 0;
+  for (int64_t rank = 0; rank < mesh.tensor; ++rank) {
+    const LoneAxis axis(mesh.tensor, rank);
+    const int64_t bytes = tensor_axis_bytes(model, axis, tokens, 0);
+    fixed += micro_batches * bytes;
+    of_target += tensor_axis_bytes(model, axis, tokens, 1) - bytes;
+  }
+  return {fixed, of_target};
+}
+
 Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
-                   const std::vector<int64_t>& elements) {
+                   const Elements& elements) {
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   Traffic traffic;
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
     int64_t most = 0;
-    for (int data = 0; data < static_cast<int>(mesh.data); ++data) {
-      const int64_t bytes =
-          data_sent_bytes(elements[static_cast<size_t>(stage)], mesh, recipe.batch.reduction_shards, data);
-      most = std::max(most, bytes);
-      traffic.all_data += bytes;
-    }
+    for (const int64_t of_share : elements[static_cast<size_t>(stage)])
+      for (int data = 0; data < static_cast<int>(mesh.data); ++data) {
+        const int64_t bytes = data_sent_bytes(of_share, mesh, recipe.batch.reduction_shards, data);
+        most = std::max(most, bytes);
+        traffic.all_data += bytes;
+      }
     traffic.data.push_back(most);
     traffic.pipeline.push_back(RankLink::sent_bytes_of_step(
         model, recipe.batch.micro_sequences * model.context, micro_batches, mesh, stage));
     traffic.all_pipeline += mesh.data * traffic.pipeline.back();
   }
   return traffic;
+}
+
+std::vector<int64_t> elements_of_shares(const ModelConfig& model, const ModelPart& part, int64_t ranks) {
+  std::vector<int64_t> elements;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    LoneAxis axis(ranks, rank);
+    elements.push_back(Transformer(model, part, &axis).parameters().padded_elements());
+  }
+  return elements;
 }
 
 }  // namespace
@@ -59,18 +86,19 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
   const std::vector<ModelPart> parts = split_layers(model, mesh.pipeline);
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   std::vector<Transformer> stages;
-  std::vector<int64_t> elements;
+  Elements elements;
   for (const ModelPart& part : parts) {
     Transformer& stage = stages.emplace_back(model, part);
     set_recipe_patterns(stage.parameters(), recipe, nullptr);
-    elements.push_back(stage.parameters().padded_elements());
+    elements.emplace_back(1, stage.parameters().padded_elements());
+    if (mesh.tensor > 1) elements.back() = elements_of_shares(model, part, mesh.tensor);
   }
   const Traffic traffic = traffic_of(model, recipe, mesh, elements);
   std::vector<std::string> lines = {
-      fmt::format("mesh: {} stage(s) x {} data, zero {}; {} micro-batches a step pass each stage",
-                  mesh.pipeline, mesh.data, mesh.zero, micro_batches)};
+      fmt::format("mesh: {} stage(s) x {} data x {} tensor, zero {}; {} micro-batches a step pass each stage",
+                  mesh.pipeline, mesh.data, mesh.tensor, mesh.zero, micro_batches)};
   for (size_t s = 0; s < parts.size(); ++s) {
-    const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, static_cast<int64_t>(s));
+    const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
     lines.push_back(fmt::format(
         "  stage {:<12} {:>10}  layers {} to {}{}; {} of its arenas; sends {} over data, {} over pipeline", s,
         parameters_text(stages[s].parameters().elements(), stages[s].parameters().active_elements()),
@@ -80,6 +108,11 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
   }
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "data axis sends",
                               text_of(traffic.all_data), traffic.all_data));
+  if (mesh.tensor > 1) {
+    const auto [fixed, of_target] = tensor_traffic(model, recipe, mesh);
+    lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes, and {} for each target)",
+                                "tensor axis sends", text_of(fixed), fixed, of_target));
+  }
   if (mesh.pipeline == 1) return lines;
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",
                               text_of(traffic.all_pipeline), traffic.all_pipeline));

@@ -14,6 +14,7 @@
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_tensor_axis.h"
 
 namespace fern {
 
@@ -37,11 +38,19 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   if (grows) sizes.patterns += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
 }
 
+size_t largest_tensor_bytes(const ModelConfig& config) {
+  int64_t most = 0;
+  const Transformer model(config);
+  for (const Parameter& parameter : model.parameters().list()) most = std::max(most, parameter.elements());
+  return static_cast<size_t>(most) * sizeof(float);
+}
+
 }  // namespace
 
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
-                          const ContinuedRun* continued, int64_t stage) {
-  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(stage)]);
+                          const ContinuedRun* continued, const MeshPlace& place) {
+  LoneAxis axis(mesh.tensor, place.tensor);
+  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis);
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
@@ -52,12 +61,14 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
                       optimizer);
   Arena activations = Arena::measuring("activations");
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
-  allocate_passes(model, activations, tokens, stage, mesh.pipeline, micro_batches / mesh.data,
+  allocate_passes(model, activations, tokens, place.stage, mesh.pipeline, micro_batches / mesh.data,
                   micro_batches / recipe.batch.reduction_shards);
-  ArenaSizes sizes = {.parameters = parameters.used_bytes(),
-                      .optimizer = optimizer.used_bytes(),
-                      .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
-                      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, stage)};
+  ArenaSizes sizes = {
+      .parameters = parameters.used_bytes(),
+      .optimizer = optimizer.used_bytes(),
+      .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
+      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place.stage)};
+  if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
   if (method) add_topology(sizes, std::move(method), model.parameters(), mesh, recipe);
   return sizes;
 }
@@ -65,10 +76,12 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
 ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued) {
   ArenaSizes largest;
-  for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
-    const ArenaSizes sizes = measure_arenas(config, recipe, mesh, continued, stage);
-    if (sizes.total() > largest.total()) largest = sizes;
-  }
+  for (int64_t stage = 0; stage < mesh.pipeline; ++stage)
+    for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
+      const ArenaSizes sizes =
+          measure_arenas(config, recipe, mesh, continued, {.stage = stage, .data = 0, .tensor = tensor});
+      if (sizes.total() > largest.total()) largest = sizes;
+    }
   return largest;
 }
 
@@ -91,12 +104,13 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});
   }
-  if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.data > 1)) {
-    int64_t most = 0;
-    const Transformer model(config);
-    for (const Parameter& parameter : model.parameters().list()) most = std::max(most, parameter.elements());
-    items.push_back({"gathered tensor", static_cast<size_t>(most) * sizeof(float),
-                     "the largest, on rank 0 while it saves", true});
+  if (mesh.tensor > 1) {
+    items.push_back(
+        {"whole tensors", 2 * largest_tensor_bytes(config),
+         "the largest, and its shares one after the other, while a checkpoint is written or read"});
+  } else if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.data > 1)) {
+    items.push_back(
+        {"gathered tensor", largest_tensor_bytes(config), "the largest, on rank 0 while it saves", true});
   }
   return items;
 }

@@ -28,7 +28,7 @@ struct ArenaSizes {
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved;
 // `continued` as in set_recipe_patterns().
 ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
-                          const ContinuedRun* continued = nullptr, int64_t stage = 0);
+                          const ContinuedRun* continued = nullptr, const MeshPlace& place = {});
 // Of the stage that needs most.
 ArenaSizes largest_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued = nullptr);

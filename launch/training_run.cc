@@ -44,6 +44,12 @@ RunFolder run_folder(const Recipe& recipe, const ModelConfig& model, const Train
 
 }  // namespace
 
+// Null: every matrix is whole here.
+TensorAxis* TrainingRun::tensor_axis() {
+  if (communicators_.mesh().tensor == 1) return nullptr;
+  return &axis_.emplace(communicators_.tensor(), activations_arena_);
+}
+
 TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
                          const ArenaSizes& sizes, const TrainingData& data,
                          const std::filesystem::path& folder, Communicator& communicator,
@@ -54,8 +60,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
       communicators_(mesh, communicator),
-      whole_(mesh.pipeline > 1 ? std::optional<Transformer>(model) : std::nullopt),
-      model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)]),
+      whole_(mesh.pipeline * mesh.tensor > 1 ? std::optional<Transformer>(model) : std::nullopt),
+      model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)],
+             tensor_axis()),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
       topology_(topology_of(model_.parameters(), recipe, weights_.get(), continued, topology_arena_)),

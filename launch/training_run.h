@@ -16,6 +16,7 @@
 #include "parallel/communicator.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_tensor_axis.h"
 #include "parallel/rank_tensors.h"
 #include "recipes/recipe.h"
 
@@ -35,9 +36,12 @@ class TrainingRun {
   const Ledger& ledger() const { return ledger_; }
 
  private:
+  TensorAxis* tensor_axis();
+
   Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
   MeshCommunicators communicators_;
-  std::optional<Transformer> whole_;  // its layout, where the model is a part of it
+  std::optional<RankTensorAxis> axis_;  // where ranks share matrices
+  std::optional<Transformer> whole_;    // its layout, where the model is a part of it
   Transformer model_;
   std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied
   std::unique_ptr<Topology> topology_;    // null: a dense run

@@ -37,6 +37,7 @@ enum class Cargo : uint8_t {
   kActivationGradients,  // of a micro-batch, back
   kEmbedding,            // the values of a tied embedding
   kTensor,               // of a checkpoint
+  kSummands,             // a piece of a tensor that the ranks of the tensor axis add up
 };
 
 // What ranks exchange: the same on all of them. Beside the lane it is for messages when it does not come

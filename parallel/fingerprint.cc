@@ -59,6 +59,8 @@ std::string text_of(Cargo cargo, int32_t index) {
       return fmt::format("the activations' gradient of micro-batch {}", index);
     case Cargo::kEmbedding:
       return "the embedding's values";
+    case Cargo::kSummands:
+      return fmt::format("piece {} of a sum", index);
     case Cargo::kTensor:
       return fmt::format("tensor {} of the checkpoint", index);
   }

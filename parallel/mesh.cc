@@ -14,9 +14,11 @@ int rank_at(const Mesh& mesh, const MeshPlace& place) {
 
 MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
     : mesh_(mesh), place_(place_of(mesh, world.rank())), world_(world) {
-  if (mesh.data == world.size() || world.size() == 1) return;
+  if (mesh.data == world.size() || mesh.tensor == world.size()) return;
   const int64_t lanes = mesh.data * mesh.tensor, lane = place_.data * mesh.tensor + place_.tensor;
   data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor));
+  if (mesh.tensor > 1)
+    tensor_ = world.group(Axis::kTensor, static_cast<int>(place_.stage * mesh.data + place_.data));
   if (mesh.pipeline == 1) return;
   // Of the pair that begins with stage `first`; none where that, or its end, is no stage.
   const auto link = [&](Axis axis, int64_t first) {

@@ -9,7 +9,7 @@
 
 namespace fern {
 
-// How many ranks share each kind of work. Data and pipeline may be more than 1 today.
+// How many ranks share each kind of work. Data, and one of tensor and pipeline, may be more than 1 today.
 struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
   int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
@@ -44,6 +44,7 @@ class MeshCommunicators {
   const MeshPlace& place() const { return place_; }
   Communicator& world() { return world_; }
   Communicator& data() { return data_ ? *data_ : world_; }
+  Communicator& tensor() { return tensor_ ? *tensor_ : world_; }
   // Two ranks each, the earlier stage first: with the stage before and with the one after (null where there
   // is none), and of the first and the last stage with each other (null elsewhere, and with one stage).
   Communicator* before() { return place_.stage % 2 == 0 ? odd_link_.get() : even_link_.get(); }
@@ -54,7 +55,7 @@ class MeshCommunicators {
   Mesh mesh_;
   MeshPlace place_;
   Communicator& world_;
-  std::unique_ptr<Communicator> data_, even_link_, odd_link_, wrap_link_;
+  std::unique_ptr<Communicator> data_, tensor_, even_link_, odd_link_, wrap_link_;
 };
 
 }  // namespace fern

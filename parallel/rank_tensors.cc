@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "framework/core/error.h"
+#include "framework/layers/tensor_axis.h"
+#include "framework/model/whole_matrix.h"
 #include "parallel/reduction_plan.h"
 
 namespace fern {
@@ -33,23 +35,30 @@ void RankTensors::begin() {
   Communicator& world = communicators_.world();
   const MeshPlace& place = communicators_.place();
   const size_t parameters = whole_.list().size(), ranks = static_cast<size_t>(world.size());
-  std::vector<double> told(2 * (parameters + ranks));
-  for (size_t i = 0; i < parameters && place.data == 0 && place.tensor == 0; ++i) {
-    const int own = own_.find(whole_.list()[i].name);
-    if (own < 0) continue;
-    told[2 * i] = static_cast<double>(place.stage);
-    told[2 * i + 1] = static_cast<double>(own_.list()[static_cast<size_t>(own)].offset);
+  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 2 + tensor;
+  std::vector<double> told(parameters * entry + 2 * ranks);
+  for (size_t i = 0; i < parameters && place.data == 0; ++i) {
+    const int index = own_.find(whole_.list()[i].name);
+    if (index < 0) continue;
+    const Parameter& own = own_.list()[static_cast<size_t>(index)];
+    if (place.tensor == 0) {
+      told[i * entry] = static_cast<double>(place.stage);
+      told[i * entry + 1] = own.place.whole == 0 ? -1 : own.place.dimension;
+    }
+    told[i * entry + 2 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
   }
-  double* slice = told.data() + 2 * (parameters + static_cast<size_t>(world.rank()));
+  double* slice = told.data() + parameters * entry + 2 * static_cast<size_t>(world.rank());
   slice[0] = static_cast<double>(optimizer_.slice().begin);
   slice[1] = static_cast<double>(optimizer_.slice().end);
   world.all_reduce_sum(told);
   const auto number = [&](size_t i) { return static_cast<int64_t>(told[i]); };
   places_.clear();
   slices_.clear();
-  for (size_t i = 0; i < parameters; ++i) places_.push_back({number(2 * i), number(2 * i + 1)});
-  for (size_t i = parameters; i < parameters + ranks; ++i)
-    slices_.push_back({number(2 * i), number(2 * i + 1)});
+  for (size_t i = 0; i < parameters * entry; i += entry) {
+    places_.push_back({number(i), static_cast<int>(number(i + 1)), {}});
+    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 2 + t));
+  }
+  for (size_t i = parameters * entry; i < told.size(); i += 2) slices_.push_back({number(i), number(i + 1)});
   next_ = 0;
 }
 
@@ -68,18 +77,39 @@ std::span<const float> RankTensors::get(TensorKind kind, int index) {
   return bring(kind, index);
 }
 
-std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, const Parameter& parameter,
-                                                       const Place& place) const {
+std::vector<Parameter> RankTensors::shares_of(const Parameter& parameter, const Place& place) const {
+  const int64_t ranks = place.dimension < 0 ? 1 : communicators_.mesh().tensor;
+  std::vector<Parameter> shares;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    Parameter& share = shares.emplace_back(parameter);
+    share.offset = place.offsets[static_cast<size_t>(rank)];
+    if (ranks == 1) break;
+    const int64_t whole = parameter.shape[place.dimension];
+    const Slice own = LoneAxis(ranks, rank).own(whole);
+    share.place = {.dimension = place.dimension, .begin = own.begin, .whole = whole};
+    share.shape = place.dimension == 0 ? Shape{own.elements(), parameter.shape[1]}
+                                       : Shape{parameter.shape[0], own.elements()};
+    share.nonzeros = share.shape.elements();
+  }
+  return shares;
+}
+
+std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, int64_t stage,
+                                                       std::span<const Parameter> shares) const {
   const Mesh& mesh = communicators_.mesh();
-  Slice rest = {place.offset, place.offset + parameter.elements()};
   std::vector<Piece> pieces;
-  for (int64_t data = 0; data < mesh.data && rest.elements() > 0; ++data) {
-    const int rank = rank_at(mesh, {.stage = place.stage, .data = data, .tensor = 0});
-    const Slice piece =
-        kind == TensorKind::kValues ? rest : intersection(rest, slices_[static_cast<size_t>(rank)]);
-    if (piece.elements() == 0) continue;
-    pieces.push_back({rank, piece});
-    rest.begin = piece.end;
+  int64_t to = 0;
+  for (size_t tensor = 0; tensor < shares.size(); ++tensor) {
+    Slice rest = {shares[tensor].offset, shares[tensor].offset + shares[tensor].elements()};
+    for (int64_t data = 0; data < mesh.data && rest.elements() > 0; ++data) {
+      const int rank = rank_at(mesh, {.stage = stage, .data = data, .tensor = static_cast<int64_t>(tensor)});
+      const Slice piece =
+          kind == TensorKind::kValues ? rest : intersection(rest, slices_[static_cast<size_t>(rank)]);
+      if (piece.elements() == 0) continue;
+      pieces.push_back({rank, piece, to});
+      to += piece.elements();
+      rest.begin = piece.end;
+    }
   }
   return pieces;
 }
@@ -98,16 +128,17 @@ std::span<const float> RankTensors::bring(TensorKind kind, int index) {
   const Parameter& parameter = whole_.list()[static_cast<size_t>(index)];
   const Place& place = places_[static_cast<size_t>(index)];
   Communicator& world = communicators_.world();
-  const std::vector<Piece> pieces = pieces_of(kind, parameter, place);
+  const std::vector<Parameter> shares = shares_of(parameter, place);
+  const std::vector<Piece> pieces = pieces_of(kind, place.stage, shares);
   const bool is_here = is_writer() && pieces.size() == 1 && pieces.front().rank == 0;
   if (is_writer() && !is_here) tensor_.resize(static_cast<size_t>(parameter.elements()));
   std::vector<Incoming> incoming;
   std::vector<Outgoing> outgoing;
-  for (const auto& [rank, elements] : pieces) {
+  for (const auto& [rank, elements, to] : pieces) {
     if (rank == world.rank() && !is_writer()) outgoing.push_back({0, held(kind, elements)});
     if (!is_writer() || is_here) continue;
-    const auto there = std::span(tensor_).subspan(static_cast<size_t>(elements.begin - place.offset),
-                                                  static_cast<size_t>(elements.elements()));
+    const auto there =
+        std::span(tensor_).subspan(static_cast<size_t>(to), static_cast<size_t>(elements.elements()));
     if (rank == 0)
       std::ranges::copy(held(kind, elements), there.begin());
     else
@@ -118,7 +149,20 @@ std::span<const float> RankTensors::bring(TensorKind kind, int index) {
                         .cargo = Cargo::kTensor},
                        incoming, outgoing);
   while (!world.exchange_done(0)) world.progress();
-  return is_here ? held(kind, pieces.front().elements) : std::span<const float>(tensor_);
+  if (is_here) return held(kind, pieces.front().elements);
+  return is_writer() && place.dimension == 1 && shares.size() > 1 ? joined(shares)
+                                                                  : std::span<const float>(tensor_);
+}
+
+std::span<const float> RankTensors::joined(std::span<const Parameter> shares) {
+  joined_.resize(tensor_.size());
+  size_t begin = 0;
+  for (const Parameter& share : shares) {
+    const auto elements = static_cast<size_t>(share.elements());
+    put_share(joined_, std::span(tensor_).subspan(begin, elements), share);
+    begin += elements;
+  }
+  return joined_;
 }
 
 }  // namespace fern

@@ -27,17 +27,25 @@ class RankTensors final : public CheckpointTensors {
  private:
   // Where a parameter is held.
   struct Place {
-    int64_t stage = 0, offset = 0;  // in the flat buffers there
+    int64_t stage = 0;
+    int dimension = -1;            // that ranks of the tensor axis share it by; -1: each of them holds it
+    std::vector<int64_t> offsets;  // in the flat buffers there, by rank of the tensor axis
   };
-  // What one rank gives of a tensor, in elements of its stage's flat buffers.
+  // What one rank gives of a tensor, in elements of its flat buffers, and where it goes in the shares one
+  // after the other.
   struct Piece {
     int rank = 0;
     Slice elements;
+    int64_t to = 0;
   };
   int64_t tensors() const { return 3 * static_cast<int64_t>(whole_.list().size()); }
-  std::vector<Piece> pieces_of(TensorKind kind, const Parameter& parameter, const Place& place) const;
+  // The shares of a parameter, as the ranks of the tensor axis hold them; one where each holds it.
+  std::vector<Parameter> shares_of(const Parameter& parameter, const Place& place) const;
+  std::vector<Piece> pieces_of(TensorKind kind, int64_t stage, std::span<const Parameter> shares) const;
   // The same, as far as they are this rank's.
   std::span<const float> held(TensorKind kind, Slice elements) const;
+  // The columns that are one share after the other in tensor_, in the rows of the whole.
+  std::span<const float> joined(std::span<const Parameter> shares);
   // All ranks: brings the next tensor to the writer.
   std::span<const float> bring(TensorKind kind, int index);
 
@@ -47,7 +55,8 @@ class RankTensors final : public CheckpointTensors {
   MeshCommunicators& communicators_;
   std::vector<Place> places_;  // by parameter
   std::vector<Slice> slices_;  // by rank: of the moments
-  std::vector<float> tensor_;  // the one brought, where it is not whole here
+  std::vector<float> tensor_;  // the one brought, share after share, where it is not whole here
+  std::vector<float> joined_;  // the same, of shares that are columns
   int64_t next_ = 0;           // of tensors()
 };
 

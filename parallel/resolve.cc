@@ -14,7 +14,7 @@ void refuse_unbuilt(const Mesh& mesh, int ranks) {
   const struct {
     const char* name;
     int64_t size;
-  } axes[] = {{"tensor", mesh.tensor}, {"expert", mesh.expert}, {"context", mesh.context}};
+  } axes[] = {{"expert", mesh.expert}, {"context", mesh.context}};
   for (const auto& axis : axes)
     if (axis.size != 1)
       fail_usage(
@@ -39,18 +39,33 @@ void expect_stages_fit(const Mesh& mesh, int ranks, int64_t layers) {
         (ranks / mesh.pipeline + 1) * mesh.pipeline, fmt::join(divisors(ranks), ", "));
 }
 
+void expect_shares_fit(const Mesh& mesh, int ranks) {
+  if (mesh.tensor < 1 || ranks % mesh.tensor != 0)
+    fail_usage("parallel.tensor = {} does not divide the {} ranks; start {} (mpirun -n {}), or set one of {}",
+               mesh.tensor, ranks, (ranks / mesh.tensor + 1) * mesh.tensor,
+               (ranks / mesh.tensor + 1) * mesh.tensor, fmt::join(divisors(ranks), ", "));
+  if (mesh.tensor > 1 && mesh.pipeline > 1)
+    fail_usage(
+        "parallel.tensor = {} and parallel.pipeline = {}: both at once are not built yet; expected 1 for one "
+        "of "
+        "them",
+        mesh.tensor, mesh.pipeline);
+}
+
 }  // namespace
 
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
   refuse_unbuilt(mesh, ranks);
   expect_stages_fit(mesh, ranks, layers);
-  const int64_t most = ranks / mesh.pipeline;
+  expect_shares_fit(mesh, ranks);
+  const int64_t most = ranks / mesh.pipeline / mesh.tensor;
   if (mesh.data == 0) mesh.data = most;
   if (mesh.data != most)
     fail_usage(
-        "parallel.data = {} x parallel.pipeline = {}, but there are {} ranks; start as many (mpirun -n {}), "
-        "or set parallel.data = {} or 0 (as many as there are)",
-        mesh.data, mesh.pipeline, ranks, mesh.ranks(), most);
+        "parallel.data = {} x parallel.pipeline = {} x parallel.tensor = {}, but there are {} ranks; start "
+        "as many "
+        "(mpirun -n {}), or set parallel.data = {} or 0 (as many as there are)",
+        mesh.data, mesh.pipeline, mesh.tensor, ranks, mesh.ranks(), most);
   if (reduction_shards < 1) fail_usage("batch.reduction_shards = {}: expected at least 1", reduction_shards);
   if (reduction_shards % mesh.data != 0)
     fail_usage(
@@ -65,9 +80,9 @@ int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards) {
   const int64_t others = mesh.pipeline * mesh.tensor;
   if (std::max<int64_t>(mesh.data, 1) * others > limit)
     fail_usage(
-        "parallel.data = {} x parallel.pipeline = {}, but only {} ranks are left; set parallel.data = 0 (as "
-        "many as there are), and fewer stages",
-        mesh.data, mesh.pipeline, limit);
+        "parallel.data = {} x parallel.pipeline = {} x parallel.tensor = {}, but only {} ranks are left; set "
+        "parallel.data = 0 (as many as there are), and fewer stages or shares",
+        mesh.data, mesh.pipeline, mesh.tensor, limit);
   if (mesh.data > 0) return static_cast<int>(mesh.ranks());
   int64_t data = limit / others;
   while (reduction_shards % data != 0) --data;

@@ -23,6 +23,7 @@ class Checker {
     experts();
     batch();
     stages();
+    shares();
     schedule();
     sparsity();
     data();
@@ -111,6 +112,25 @@ class Checker {
           "{}: parallel.pipeline = {}: sparsity.method = \"{}\" is not split into stages yet; expected 1, or "
           "sparsity.method = \"dense\"",
           at("parallel.pipeline"), stages, name_of(recipe_.sparsity.method));
+  }
+
+  // What ranks that share matrices cannot do.
+  void shares() const {
+    const int64_t ranks = recipe_.mesh.tensor;
+    if (ranks == 1) return;
+    if (recipe_.model.kv_heads % ranks != 0)
+      fail_usage(
+          "{}: parallel.tensor = {} does not divide model.kv_heads = {}, and each rank has whole heads; one "
+          "of {} "
+          "would",
+          at("parallel.tensor"), ranks, recipe_.model.kv_heads,
+          fmt::join(divisors(recipe_.model.kv_heads), ", "));
+    if (recipe_.sparsity.method != SparsityMethod::kDense)
+      fail_usage(
+          "{}: parallel.tensor = {}: patterns of sparsity.method = \"{}\" are not shared by ranks; expected "
+          "1, or "
+          "sparsity.method = \"dense\"",
+          at("parallel.tensor"), ranks, name_of(recipe_.sparsity.method));
   }
 
   void schedule() const {

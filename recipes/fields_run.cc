@@ -15,10 +15,16 @@ std::vector<Field> parallel_fields() {
        .may_change = true},
       {.key = "parallel.tensor",
        .place = [](Recipe& r) -> Place { return &r.mesh.tensor; },
-       .meaning = "Ranks that share each matrix. More than 1 is not available yet.",
+       .meaning =
+           "Ranks that share each matrix: heads, the feed-forwards' inner size and the vocabulary, and the "
+           "positions of the residual stream between them; parallel.data and these multiply to all ranks. "
+           "Divides "
+           "model.kv_heads. The result is the same to rounding, not to the bit; not with [sparsity], and not "
+           "yet "
+           "with parallel.pipeline.",
        .unit = "ranks",
+       .raising = "less memory on each rank; four sums of all activations a layer between the ranks",
        .least = 1,
-       .most = 1,
        .may_change = true},
       {.key = "parallel.pipeline",
        .place = [](Recipe& r) -> Place { return &r.mesh.pipeline; },

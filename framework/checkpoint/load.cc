@@ -8,6 +8,7 @@
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
 #include "framework/core/error.h"
+#include "framework/model/whole_matrix.h"
 
 namespace fern {
 
@@ -15,8 +16,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What a dataset has beside the values that are here.
+struct Scratch {
+  std::vector<float> whole, share;
+};
+
+bool is_whole(const Parameter& parameter) { return parameter.whole_shape() == parameter.shape; }
+
+// Reads the whole of what may be a share of a matrix, and returns the share; the whole stays in
+// scratch.whole.
+std::span<const float> read_share(Scratch& scratch, const DatasetReader& file, const std::string& name,
+                                  const Parameter& parameter) {
+  const bool whole = is_whole(parameter);
+  scratch.whole.resize(
+      static_cast<size_t>(whole ? parameter.elements() : parameter.whole_shape().elements()));
+  file.read<float>(scratch.whole, name, whole ? dims_of_values(parameter) : dims_of(parameter.whole_shape()));
+  if (whole) return scratch.whole;
+  scratch.share.resize(static_cast<size_t>(parameter.elements()));
+  take_share(scratch.share, scratch.whole, parameter);
+  return scratch.share;
+}
+
 // The part of a moment that lies in the slice; `scratch` holds one parameter where the slice cuts it.
-void load_moment(std::span<float> moment, std::vector<float>& scratch, const DatasetReader& file,
+void load_moment(std::span<float> moment, Scratch& scratch, const DatasetReader& file,
                  const std::string& prefix, const Parameters& parameters, Slice slice) {
   std::fill(moment.begin(), moment.end(), 0.0f);
   for (const Parameter& parameter : parameters.list()) {
@@ -26,13 +48,12 @@ void load_moment(std::span<float> moment, std::vector<float>& scratch, const Dat
     const auto own =
         moment.subspan(static_cast<size_t>(begin - slice.begin), static_cast<size_t>(end - begin));
     const auto elements = static_cast<size_t>(parameter.elements());
-    if (own.size() == elements) {
+    if (own.size() == elements && is_whole(parameter)) {
       file.read<float>(own, prefix + parameter.name, dims_of_values(parameter));
       continue;
     }
-    scratch.resize(elements);
-    file.read<float>(scratch, prefix + parameter.name, dims_of_values(parameter));
-    std::copy_n(scratch.begin() + (begin - parameter.offset), own.size(), own.begin());
+    const auto share = read_share(scratch, file, prefix + parameter.name, parameter);
+    std::copy_n(share.begin() + (begin - parameter.offset), own.size(), own.begin());
   }
 }
 
@@ -41,14 +62,21 @@ void load_weights(const Parameters& whole, Parameters& parameters, const fs::pat
                   const Manifest& manifest) {
   const DatasetReader file(checkpoint, manifest, kWeightsFile);
   std::vector<std::string> names;
-  std::vector<float> others;
+  Scratch scratch;
   Xxh128 all;
   for (const Parameter& parameter : whole.list()) {
     names.push_back(parameter.name);
     const int own = parameters.find(parameter.name);
-    if (own < 0) others.resize(static_cast<size_t>(parameter.elements()));
-    const std::span<float> values = own < 0 ? std::span(others) : parameters.value(own).values<float>();
-    file.read<float>(values, parameter.name, dims_of_values(parameter));
+    const auto value = own < 0 ? std::span<float>() : parameters.value(own).values<float>();
+    std::span<const float> values = value;
+    if (own >= 0 && is_whole(parameters.list()[static_cast<size_t>(own)])) {
+      file.read<float>(value, parameter.name, dims_of_values(parameter));
+    } else {
+      const Parameter& held = own < 0 ? parameter : parameters.list()[static_cast<size_t>(own)];
+      const auto share = read_share(scratch, file, parameter.name, held);
+      if (own >= 0) std::ranges::copy(share, value.begin());
+      values = scratch.whole;
+    }
     feed_header(all, parameter);
     all.update(values.data(), values.size_bytes());
   }
@@ -87,7 +115,7 @@ void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, const
          "{}: it has weights but no optimizer state (an import?): training cannot be resumed from it",
          checkpoint.string());
   const DatasetReader file(checkpoint, manifest, kOptimizerFile);
-  std::vector<float> scratch;
+  Scratch scratch;
   load_moment(first_moment, scratch, file, kFirstMoment, parameters, slice);
   load_moment(second_moment, scratch, file, kSecondMoment, parameters, slice);
 }

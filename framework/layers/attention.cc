@@ -16,21 +16,25 @@ std::string name_in(int64_t layer, std::string_view rest) {
 }
 
 // Queries, keys and values of all heads are one product.
-ParameterRun add_qkv(Parameters& parameters, const ModelConfig& config, int64_t layer) {
-  const int64_t kv_size = config.kv_heads * config.head_size();
-  const auto add = [&](std::string_view name, int64_t rows) {
-    return parameters.add(name_in(layer, name), {rows, config.hidden}, ParameterKind::kMatrix, kInitialStd);
+ParameterRun add_qkv(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                     int64_t layer) {
+  const auto add = [&](std::string_view name, int64_t heads) {
+    const Placement place = axis.rows(heads * config.head_size());
+    return parameters.add(name_in(layer, name), {axis.own(place.whole).elements(), config.hidden},
+                          ParameterKind::kMatrix, kInitialStd, 1, place);
   };
-  const int first = add("self_attn.q_proj", config.hidden);
-  add("self_attn.k_proj", kv_size);
-  add("self_attn.v_proj", kv_size);
+  const int first = add("self_attn.q_proj", config.heads);
+  add("self_attn.k_proj", config.kv_heads);
+  add("self_attn.v_proj", config.kv_heads);
   return {first, 3};
 }
 
-ParameterRun add_output(Parameters& parameters, const ModelConfig& config, int64_t layer) {
-  return {parameters.add(name_in(layer, "self_attn.o_proj"), {config.hidden, config.hidden},
-                         ParameterKind::kMatrix, residual_initial_std(config)),
-          1};
+ParameterRun add_output(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                        int64_t layer) {
+  return {
+      parameters.add(name_in(layer, "self_attn.o_proj"), {config.hidden, axis.own(config.hidden).elements()},
+                     ParameterKind::kMatrix, residual_initial_std(config), 1, axis.columns(config.hidden)),
+      1};
 }
 
 }  // namespace
@@ -39,17 +43,21 @@ AttentionBlock::Saved AttentionBlock::Saved::first(int64_t tokens) const {
   return {x_TD.rows(0, tokens), rstd_T.rows(0, tokens), qkv_TE.rows(0, tokens), o_TM.rows(0, tokens), {}};
 }
 
-AttentionBlock::AttentionBlock(Parameters& parameters, const ModelConfig& config, int64_t layer)
+AttentionBlock::AttentionBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
+                               int64_t layer)
     : config_(config),
-      norm_(parameters, name_in(layer, "input_layernorm"), config.hidden, config.norm_epsilon),
-      qkv_proj_(parameters, add_qkv(parameters, config, layer)),
-      o_proj_(parameters, add_output(parameters, config, layer)) {}
+      axis_(axis),
+      share_(config, axis),
+      norm_(parameters, axis, name_in(layer, "input_layernorm"), config.hidden, config.norm_epsilon),
+      qkv_proj_(parameters, add_qkv(parameters, axis, config, layer)),
+      o_proj_(parameters, add_output(parameters, axis, config, layer)) {}
 
 AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) const {
   const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
   const auto take_wide = [&](Shape shape) { return arena.allocate(wide_of(config_.dtype), shape); };
-  return {take({tokens, config_.hidden}), take_wide({tokens}), take({tokens, qkv_size(config_)}),
-          take({tokens, config_.hidden}), take_wide({config_.heads, tokens})};
+  const int64_t own_tokens = axis_.own(tokens).elements();
+  return {take({own_tokens, config_.hidden}), take_wide({own_tokens}), take({tokens, share_.qkv_size()}),
+          take({tokens, share_.query_size()}), take_wide({share_.heads, tokens})};
 }
 
 void AttentionBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
@@ -60,27 +68,31 @@ void AttentionBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
 void AttentionBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,
                              const Tensor& residual_TD, const Positions& positions, Stream& stream) const {
   project(saved, scratch, residual_TD, positions, 0, stream);
-  attention_forward(saved.o_TM, saved.lse_HT, saved.qkv_TE, positions.document_start_T, config_.heads,
-                    config_.kv_heads, stream);
-  o_proj_.forward(y_TD, saved.o_TM, stream);
+  attention_forward(saved.o_TM, saved.lse_HT, saved.qkv_TE, positions.document_start_T, share_.heads,
+                    share_.kv_heads, stream);
+  const Tensor sum_TD = axis_.room_of_sum(y_TD, scratch.n_TD);
+  o_proj_.forward(sum_TD, saved.o_TM, stream);
+  axis_.reduce_scatter(y_TD, sum_TD, stream);
 }
 
 void AttentionBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch,
                               const Positions& positions, GradSink& sink, Stream& stream) const {
-  const Tensor& dy_TD = dx_TD;
-  const Tensor &do_TM = scratch.n_TD, &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
+  const Tensor dy_TD = axis_.gathered(dx_TD, scratch.dy_TD, stream);
+  const Tensor &do_TM = scratch.do_TM, &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
   o_proj_.backward_weight(dy_TD, saved.o_TM, stream);
   o_proj_.report(sink);
   o_proj_.backward_input(do_TM, dy_TD, stream);
   attention_backward(scratch.dqkv_TE, scratch.delta_HT, do_TM, saved.o_TM, saved.lse_HT, saved.qkv_TE,
-                     positions.document_start_T, config_.heads, config_.kv_heads, stream);
+                     positions.document_start_T, share_.heads, share_.kv_heads, stream);
   rotary_backward(scratch.dqkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T,
-                  config_.heads, config_.kv_heads, stream);
-  norm_.forward(n_TD, saved.x_TD, saved.rstd_T, {}, stream);
+                  share_.heads, share_.kv_heads, stream);
+  norm_.forward(axis_.own_rows(n_TD), saved.x_TD, saved.rstd_T, {}, stream);
+  axis_.all_gather(n_TD, stream);
   qkv_proj_.backward_weight(scratch.dqkv_TE, n_TD, stream);
   qkv_proj_.report(sink);
   qkv_proj_.backward_input(dn_TD, scratch.dqkv_TE, stream);
-  norm_.backward(dx_TD, dn_TD, saved.x_TD, saved.rstd_T, sink, stream);
+  axis_.reduce_scatter(axis_.own_rows(dn_TD), dn_TD, stream);
+  norm_.backward(dx_TD, axis_.own_rows(dn_TD), saved.x_TD, saved.rstd_T, scratch.dw_D, sink, stream);
 }
 
 void AttentionBlock::decode(Tensor y_BD, const KeyValues& cache, const Saved& saved,
@@ -88,27 +100,28 @@ void AttentionBlock::decode(Tensor y_BD, const KeyValues& cache, const Saved& sa
                             const Positions& positions, int64_t length, Stream& stream) const {
   project(saved, scratch, residual_BD, positions, length, stream);
   append(cache, saved.qkv_TE, length);
-  const int64_t tokens = saved.qkv_TE.dim(0), query_size = config_.hidden, row_size = qkv_size(config_);
+  const int64_t tokens = saved.qkv_TE.dim(0), query_size = share_.query_size(), row_size = share_.qkv_size();
   const Tensor qkv = saved.qkv_TE.reshape({tokens * row_size});
   for (int64_t t = 0; t < tokens; ++t) {
     const Tensor o_M = saved.o_TM.rows(t, t + 1).reshape({query_size});
     attention_decode(o_M, qkv.rows(t * row_size, t * row_size + query_size), cache.keys_CN, cache.values_CN,
-                     length + t + 1, config_.heads, config_.kv_heads, stream);
+                     length + t + 1, share_.heads, share_.kv_heads, stream);
   }
   o_proj_.forward(y_BD, saved.o_TM, stream);
 }
 
 void AttentionBlock::project(const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
                              const Positions& positions, int64_t offset, Stream& stream) const {
-  norm_.forward(scratch.n_TD, saved.x_TD, saved.rstd_T, residual_TD, stream);
+  norm_.forward(axis_.own_rows(scratch.n_TD), saved.x_TD, saved.rstd_T, residual_TD, stream);
+  axis_.all_gather(scratch.n_TD, stream);
   qkv_proj_.forward(saved.qkv_TE, scratch.n_TD, stream);
-  rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T, config_.heads,
-                 config_.kv_heads, offset, stream);
+  rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T, share_.heads,
+                 share_.kv_heads, offset, stream);
 }
 
 void AttentionBlock::append(const KeyValues& cache, const Tensor& qkv_BE, int64_t length) const {
   with_float_type("attention", config_.dtype, [&]<typename T>() {
-    const int64_t tokens = qkv_BE.dim(0), query_size = config_.hidden, kv_size = cache.keys_CN.dim(1);
+    const int64_t tokens = qkv_BE.dim(0), query_size = share_.query_size(), kv_size = cache.keys_CN.dim(1);
     for (int64_t t = 0; t < tokens; ++t) {
       const T* keys = qkv_BE.as<T>() + t * qkv_BE.dim(1) + query_size;
       std::copy_n(keys, kv_size, cache.keys_CN.as<T>() + (length + t) * kv_size);

@@ -26,8 +26,9 @@ class AttentionBlock {
     Saved first(int64_t tokens) const;  // of the first tokens only; without lse
   };
 
-  // Adds input_layernorm and self_attn.* of layer `layer` to the parameters, which are borrowed.
-  AttentionBlock(Parameters& parameters, const ModelConfig& config, int64_t layer);
+  // Adds input_layernorm and this rank's heads of self_attn.* of layer `layer` to the parameters. They and
+  // the axis are borrowed.
+  AttentionBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
   // See Linear::reserve_packed().
@@ -51,6 +52,8 @@ class AttentionBlock {
   void append(const KeyValues& cache, const Tensor& qkv_BE, int64_t length) const;
 
   ModelConfig config_;
+  TensorAxis& axis_;
+  LayerShare share_;
   Norm norm_;
   Linear qkv_proj_, o_proj_;
 };

@@ -18,12 +18,11 @@ Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t to
 namespace {
 
 // Values of a wide tensor of a token.
-int64_t wide_size(const ModelConfig& config) {
-  const int64_t dense = config.expert_layers() < config.layers ? config.ffn : 0;
-  int64_t most = std::max(dense, qkv_size(config));
+int64_t wide_size(const ModelConfig& config, const LayerShare& share) {
+  const int64_t dense = config.expert_layers() < config.layers ? share.ffn : 0;
+  int64_t most = std::max({dense, share.qkv_size(), config.hidden});
   if (config.expert_layers() > 0)
-    most = std::max(
-        {most, config.experts.active * config.expert_ffn(), config.experts.shared * config.expert_ffn()});
+    most = std::max({most, config.experts.active * share.expert_ffn, share.shared_ffn});
   return most;
 }
 
@@ -41,20 +40,35 @@ void allocate_expert_scratch(BlockScratch& scratch, Arena& arena, const ModelCon
 
 }  // namespace
 
-BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, int64_t tokens) {
+LayerShare::LayerShare(const ModelConfig& config, const TensorAxis& axis)
+    : heads(axis.own(config.heads).elements()),
+      kv_heads(axis.own(config.kv_heads).elements()),
+      head_size(config.head_size()),
+      ffn(axis.own(config.ffn).elements()),
+      expert_ffn(axis.own(config.expert_ffn()).elements()),
+      shared_ffn(axis.own(config.experts.shared * config.expert_ffn()).elements()) {}
+
+BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const TensorAxis& axis,
+                                    int64_t tokens) {
+  const LayerShare share(config, axis);
   BlockScratch scratch;
   scratch.n_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config)});
-  const auto view = [&](int64_t rows, int64_t size) {
-    return Tensor(wide.data(), config.dtype, {rows, size});
+  const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config, share)});
+  const auto view = [&](const Tensor& memory, int64_t rows, int64_t size) {
+    return Tensor(memory.data(), config.dtype, {rows, size});
   };
-  scratch.h_TF = view(tokens, config.ffn);
-  scratch.dqkv_TE = view(tokens, qkv_size(config));
-  scratch.dhidden_TD = view(tokens, config.hidden);
-  scratch.delta_HT = arena.allocate(wide_of(config.dtype), {config.heads, tokens});
+  scratch.do_TM = view(scratch.n_TD, tokens, share.query_size());
+  scratch.h_TF = view(wide, tokens, share.ffn);
+  scratch.dqkv_TE = view(wide, tokens, share.qkv_size());
+  scratch.dhidden_TD = view(wide, tokens, config.hidden);
+  scratch.delta_HT = arena.allocate(wide_of(config.dtype), {share.heads, tokens});
+  if (axis.size() > 1) {
+    scratch.dy_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+    scratch.dw_D = arena.allocate(wide_of(config.dtype), {config.hidden});
+  }
   if (config.expert_layers() > 0) {
-    scratch.h_RF = view(tokens * config.experts.active, config.expert_ffn());
-    scratch.h_TS = view(tokens, config.experts.shared * config.expert_ffn());
+    scratch.h_RF = view(wide, tokens * config.experts.active, share.expert_ffn);
+    scratch.h_TS = view(wide, tokens, share.shared_ffn);
     allocate_expert_scratch(scratch, arena, config, tokens);
   }
   return scratch;
@@ -63,6 +77,9 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, int
 BlockScratch BlockScratch::first(int64_t tokens) const {
   const int64_t active = dgate_TK.shape().rank() == 0 ? 0 : dgate_TK.dim(1);
   return {.n_TD = n_TD.rows(0, tokens),
+          .do_TM = {},
+          .dy_TD = {},
+          .dw_D = {},
           .h_TF = h_TF.rows(0, tokens),
           .h_TS = cut(h_TS, tokens),
           .h_RF = cut(h_RF, tokens * active),

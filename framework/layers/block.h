@@ -3,13 +3,15 @@
 // stream it joins as residual_TD, so that the sum costs no pass of its own.
 //
 // T tokens, D hidden, E = (H + 2G) K the row of queries, keys and values, M = H K, F inner size of the
-// feed-forward. Experts' letters are those of moe.h.
+// feed-forward. Experts' letters are those of moe.h. Where ranks share a layer (tensor_axis.h), H, G and F
+// are those of this rank, and so are the T rows of the residual stream: x, dx and what a norm saves.
 #pragma once
 
 #include <cstdint>
 
 #include "framework/core/arena.h"
 #include "framework/core/tensor.h"
+#include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
 
 namespace fern {
@@ -22,21 +24,28 @@ struct Positions {
 // Memory for the inside of one call, shared by all blocks. The wide tensors are one piece of memory: no two
 // of them live at a time.
 struct BlockScratch {
-  Tensor n_TD;                                   // the norm's output, or a gradient of that size
+  Tensor n_TD;                                   // all rows of the norm's output, or of a tensor of its size
+  Tensor do_TM;                                  // in the memory of n_TD
+  Tensor dy_TD, dw_D;                            // of several ranks: all rows of dy; a norm's gradient
   Tensor h_TF, h_TS, h_RF, dqkv_TE, dhidden_TD;  // wide
   Tensor delta_HT;
   // Of layers with experts: rows of their inputs or outputs, the router's logits or their gradient, the
   // gates' gradient.
   Tensor rows_RD, logits_TE, dgate_TK;
-  BlockScratch first(int64_t tokens) const;  // for the first tokens only; without delta
+  BlockScratch first(int64_t tokens) const;  // for the first tokens only; without what backward alone needs
 };
 
 Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t tokens);
-BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, int64_t tokens);
+BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const TensorAxis& axis,
+                                    int64_t tokens);
 
-// Width of a row of queries, keys and values.
-inline int64_t qkv_size(const ModelConfig& config) {
-  return (config.heads + 2 * config.kv_heads) * config.head_size();
-}
+// What one rank computes of a layer: its heads, and its part of the feed-forwards' inner sizes.
+struct LayerShare {
+  LayerShare(const ModelConfig& config, const TensorAxis& axis);
+  int64_t heads, kv_heads, head_size, ffn, expert_ffn, shared_ffn;
+  int64_t query_size() const { return heads * head_size; }
+  int64_t kv_size() const { return kv_heads * head_size; }
+  int64_t qkv_size() const { return query_size() + 2 * kv_size(); }
+};
 
 }  // namespace fern

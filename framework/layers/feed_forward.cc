@@ -10,10 +10,10 @@ std::string name_in(int64_t layer, std::string_view rest) {
   return fmt::format("model.layers.{}.{}", layer, rest);
 }
 
-std::variant<Mlp, Moe> make_branch(Parameters& parameters, const ModelConfig& config, int64_t layer,
-                                   const RoutingState& routing) {
-  if (config.has_experts(layer)) return Moe(parameters, config, layer, routing);
-  return Mlp(parameters, config, name_in(layer, "mlp"), config.ffn);
+std::variant<Mlp, Moe> make_branch(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
+                                   int64_t layer, const RoutingState& routing) {
+  if (config.has_experts(layer)) return Moe(parameters, axis, config, layer, routing);
+  return Mlp(parameters, axis, config, name_in(layer, "mlp"), config.ffn);
 }
 
 }  // namespace
@@ -26,17 +26,19 @@ FeedForwardBlock::Saved FeedForwardBlock::Saved::first(int64_t tokens) const {
   return cut;
 }
 
-FeedForwardBlock::FeedForwardBlock(Parameters& parameters, const ModelConfig& config, int64_t layer,
-                                   const RoutingState& routing)
+FeedForwardBlock::FeedForwardBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
+                                   int64_t layer, const RoutingState& routing)
     : config_(config),
-      norm_(parameters, name_in(layer, "post_attention_layernorm.weight"), config.hidden,
+      axis_(axis),
+      norm_(parameters, axis, name_in(layer, "post_attention_layernorm.weight"), config.hidden,
             config.norm_epsilon),
-      branch_(make_branch(parameters, config, layer, routing)) {}
+      branch_(make_branch(parameters, axis, config, layer, routing)) {}
 
 FeedForwardBlock::Saved FeedForwardBlock::allocate(Arena& arena, int64_t tokens) const {
   Saved saved;
-  saved.x_TD = arena.allocate(config_.dtype, {tokens, config_.hidden});
-  saved.rstd_T = arena.allocate(wide_of(config_.dtype), {tokens});
+  const int64_t own_tokens = axis_.own(tokens).elements();
+  saved.x_TD = arena.allocate(config_.dtype, {own_tokens, config_.hidden});
+  saved.rstd_T = arena.allocate(wide_of(config_.dtype), {own_tokens});
   allocate_missing(saved, arena, tokens);
   return saved;
 }
@@ -47,7 +49,7 @@ void FeedForwardBlock::allocate_missing(Saved& saved, Arena& arena, int64_t toke
   if (moe != nullptr && is_missing(saved.experts.gate_up_R2F))
     saved.experts = moe->allocate(arena, tokens);
   else if (moe == nullptr && is_missing(saved.gate_up_T2F))
-    saved.gate_up_T2F = arena.allocate(config_.dtype, {tokens, 2 * config_.ffn});
+    saved.gate_up_T2F = arena.allocate(config_.dtype, {tokens, 2 * axis_.own(config_.ffn).elements()});
 }
 
 void FeedForwardBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
@@ -61,15 +63,18 @@ void FeedForwardBlock::forward(Tensor y_TD, const Saved& saved, const BlockScrat
                                const Tensor& residual_TD, const RoutedPositions& positions,
                                Stream& stream) const {
   recompute(saved, scratch, residual_TD, positions, stream);
+  const Tensor sum_TD = axis_.room_of_sum(y_TD, scratch.n_TD);
   if (const Moe* moe = std::get_if<Moe>(&branch_))
-    moe->finish(y_TD, saved.experts, scratch, stream);
+    moe->finish(sum_TD, saved.experts, scratch, stream);
   else
-    std::get<Mlp>(branch_).finish(y_TD, scratch.h_TF, saved.gate_up_T2F, stream);
+    std::get<Mlp>(branch_).finish(sum_TD, scratch.h_TF, saved.gate_up_T2F, stream);
+  axis_.reduce_scatter(y_TD, sum_TD, stream);
 }
 
 void FeedForwardBlock::recompute(const Saved& saved, const BlockScratch& scratch, const Tensor& residual_TD,
                                  const RoutedPositions& positions, Stream& stream) const {
-  norm_.forward(scratch.n_TD, saved.x_TD, saved.rstd_T, residual_TD, stream);
+  norm_.forward(axis_.own_rows(scratch.n_TD), saved.x_TD, saved.rstd_T, residual_TD, stream);
+  axis_.all_gather(scratch.n_TD, stream);
   if (const Moe* moe = std::get_if<Moe>(&branch_))
     moe->project(saved.experts, scratch, scratch.n_TD, positions, stream);
   else
@@ -78,13 +83,16 @@ void FeedForwardBlock::recompute(const Saved& saved, const BlockScratch& scratch
 
 void FeedForwardBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch,
                                 const RoutedPositions& positions, GradSink& sink, Stream& stream) const {
-  const Tensor &dy_TD = dx_TD, &n_TD = scratch.n_TD, &dn_TD = scratch.n_TD;
-  norm_.forward(n_TD, saved.x_TD, saved.rstd_T, {}, stream);
+  const Tensor dy_TD = axis_.gathered(dx_TD, scratch.dy_TD, stream);
+  const Tensor &n_TD = scratch.n_TD, dn_TD = axis_.own_rows(scratch.n_TD);
+  norm_.forward(axis_.own_rows(n_TD), saved.x_TD, saved.rstd_T, {}, stream);
+  axis_.all_gather(n_TD, stream);
   if (const Moe* moe = std::get_if<Moe>(&branch_))
     moe->backward(n_TD, saved.experts, scratch, dy_TD, positions, sink, stream);
   else
     std::get<Mlp>(branch_).backward(n_TD, scratch.h_TF, saved.gate_up_T2F, dy_TD, sink, stream);
-  norm_.backward(dx_TD, dn_TD, saved.x_TD, saved.rstd_T, sink, stream);
+  axis_.reduce_scatter(dn_TD, n_TD, stream);
+  norm_.backward(dx_TD, dn_TD, saved.x_TD, saved.rstd_T, scratch.dw_D, sink, stream);
 }
 
 }  // namespace fern

@@ -27,8 +27,8 @@ class FeedForwardBlock {
   };
 
   // Adds post_attention_layernorm, and mlp.* or block_sparse_moe.*, of layer `layer` to the parameters. They
-  // are borrowed, and so is what routing depends on.
-  FeedForwardBlock(Parameters& parameters, const ModelConfig& config, int64_t layer,
+  // are borrowed, and so are the axis and what routing depends on.
+  FeedForwardBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
                    const RoutingState& routing);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
@@ -49,6 +49,7 @@ class FeedForwardBlock {
 
  private:
   ModelConfig config_;
+  TensorAxis& axis_;
   Norm norm_;
   std::variant<Mlp, Moe> branch_;
 };

@@ -6,29 +6,31 @@ namespace fern {
 
 namespace {
 
-ParameterRun add_gate_up(Parameters& parameters, const ModelConfig& config, const std::string& prefix,
-                         int64_t ffn) {
+ParameterRun add_gate_up(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                         const std::string& prefix, int64_t ffn) {
   const auto add = [&](const char* name) {
-    return parameters.add(prefix + name, {ffn, config.hidden}, ParameterKind::kMatrix, kInitialStd);
+    return parameters.add(prefix + name, {axis.own(ffn).elements(), config.hidden}, ParameterKind::kMatrix,
+                          kInitialStd, 1, axis.rows(ffn));
   };
   const int first = add(".gate_proj.weight");
   add(".up_proj.weight");
   return {first, 2};
 }
 
-ParameterRun add_down(Parameters& parameters, const ModelConfig& config, const std::string& prefix,
-                      int64_t ffn) {
-  return {parameters.add(prefix + ".down_proj.weight", {config.hidden, ffn}, ParameterKind::kMatrix,
-                         residual_initial_std(config)),
+ParameterRun add_down(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                      const std::string& prefix, int64_t ffn) {
+  return {parameters.add(prefix + ".down_proj.weight", {config.hidden, axis.own(ffn).elements()},
+                         ParameterKind::kMatrix, residual_initial_std(config), 1, axis.columns(ffn)),
           1};
 }
 
 }  // namespace
 
-Mlp::Mlp(Parameters& parameters, const ModelConfig& config, const std::string& prefix, int64_t ffn)
-    : ffn_(ffn),
-      gate_up_proj_(parameters, add_gate_up(parameters, config, prefix, ffn)),
-      down_proj_(parameters, add_down(parameters, config, prefix, ffn)) {}
+Mlp::Mlp(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config, const std::string& prefix,
+         int64_t ffn)
+    : ffn_(axis.own(ffn).elements()),
+      gate_up_proj_(parameters, add_gate_up(parameters, axis, config, prefix, ffn)),
+      down_proj_(parameters, add_down(parameters, axis, config, prefix, ffn)) {}
 
 void Mlp::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
   gate_up_proj_.reserve_packed(rooms, use);

@@ -7,6 +7,7 @@
 
 #include "framework/core/arena.h"
 #include "framework/layers/linear.h"
+#include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
 #include "framework/model/parameters.h"
 
@@ -14,9 +15,11 @@ namespace fern {
 
 class Mlp {
  public:
-  // Adds PREFIX.gate_proj, up_proj and down_proj to the parameters, which are borrowed.
-  Mlp(Parameters& parameters, const ModelConfig& config, const std::string& prefix, int64_t ffn);
-  int64_t ffn() const { return ffn_; }
+  // Adds this rank's share of PREFIX.gate_proj, up_proj and down_proj, of `ffn` inside, to the parameters,
+  // which are borrowed. What comes out of it, forward and backward, is to be summed over the axis.
+  Mlp(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config, const std::string& prefix,
+      int64_t ffn);
+  int64_t ffn() const { return ffn_; }  // of this rank
   // See Linear::reserve_packed().
   void reserve_packed(PackingRooms& rooms, const WeightUse& use);
 

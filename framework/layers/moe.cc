@@ -12,9 +12,9 @@ namespace {
 
 std::string prefix_of(int64_t layer) { return fmt::format("model.layers.{}.block_sparse_moe", layer); }
 
-int add_router(Parameters& parameters, const ModelConfig& config, int64_t layer) {
+int add_router(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config, int64_t layer) {
   return parameters.add(prefix_of(layer) + ".gate.weight", {config.experts.count, config.hidden},
-                        ParameterKind::kRouter, kInitialStd);
+                        ParameterKind::kRouter, kInitialStd, 1, axis.replicated());
 }
 
 // The rows that there are, of tensors with room for all.
@@ -34,35 +34,41 @@ Moe::Saved Moe::Saved::first(int64_t tokens) const {
   return cut;
 }
 
-Moe::Products Moe::add_experts(Parameters& parameters, const ModelConfig& config, int64_t layer) {
+Moe::Products Moe::add_experts(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                               int64_t layer) {
   const ExpertConfig& experts = config.experts;
+  const int64_t whole = config.expert_ffn(), own = axis.own(whole).elements();
   const double token_share = static_cast<double>(experts.active) / static_cast<double>(experts.count);
   Products products;
   for (int64_t e = 0; e < experts.count; ++e) {
-    const auto add = [&](const char* name, Shape shape, double std) {
+    const auto add = [&](const char* name, Shape shape, double std, const Placement& place) {
       return parameters.add(fmt::format("{}.experts.{}.{}.weight", prefix_of(layer), e, name), shape,
-                            ParameterKind::kMatrix, std, token_share);
+                            ParameterKind::kMatrix, std, token_share, place);
     };
-    const int gate = add("w1", {config.expert_ffn(), config.hidden}, kInitialStd);
-    add("w3", {config.expert_ffn(), config.hidden}, kInitialStd);
+    const int gate = add("w1", {own, config.hidden}, kInitialStd, axis.rows(whole));
+    add("w3", {own, config.hidden}, kInitialStd, axis.rows(whole));
     products.gate_up.emplace_back(parameters, ParameterRun{gate, 2});
-    const int down = add("w2", {config.hidden, config.expert_ffn()}, residual_initial_std(config));
+    const int down = add("w2", {config.hidden, own}, residual_initial_std(config), axis.columns(whole));
     products.down.emplace_back(parameters, ParameterRun{down, 1});
   }
   return products;
 }
 
-Moe::Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state)
+Moe::Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
+         const RoutingState& state)
     : Moe{parameters,
+          axis,
           config,
           layer,
           state,
-          add_router(parameters, config, layer),
-          add_experts(parameters, config, layer)} {}
+          add_router(parameters, axis, config, layer),
+          add_experts(parameters, axis, config, layer)} {}
 
-Moe::Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state,
-         int router, Products products)
+Moe::Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
+         const RoutingState& state, int router, Products products)
     : config_(config),
+      axis_(axis),
+      expert_ffn_(axis.own(config.expert_ffn()).elements()),
       index_(layer / config.experts.every),
       state_(state),
       parameters_(parameters),
@@ -71,7 +77,8 @@ Moe::Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const
       down_proj_(std::move(products.down)) {
   const int64_t shared = config.experts.shared;
   if (shared > 0)
-    shared_.emplace(parameters, config, prefix_of(layer) + ".shared_expert", shared * config.expert_ffn());
+    shared_.emplace(parameters, axis, config, prefix_of(layer) + ".shared_expert",
+                    shared * config.expert_ffn());
 }
 
 Moe::Saved Moe::allocate(Arena& arena, int64_t tokens) const {
@@ -86,7 +93,7 @@ Moe::Saved Moe::allocate(Arena& arena, int64_t tokens) const {
   saved.permutation = {.first_E1 = arena.allocate(DType::kI32, {experts + 1}),
                        .choice_TK = arena.allocate(DType::kI32, {tokens, active}),
                        .row_TK = arena.allocate(DType::kI32, {tokens, active})};
-  saved.gate_up_R2F = arena.allocate(config_.dtype, {tokens * active, 2 * config_.expert_ffn()});
+  saved.gate_up_R2F = arena.allocate(config_.dtype, {tokens * active, 2 * expert_ffn_});
   if (shared_) saved.shared_gate_up_T2S = arena.allocate(config_.dtype, {tokens, 2 * shared_->ffn()});
   return saved;
 }
@@ -185,11 +192,14 @@ void Moe::backward_router(const Saved& saved, const BlockScratch& scratch, const
 void Moe::backward(Tensor n_dn_TD, const Saved& saved, const BlockScratch& scratch, const Tensor& dy_TD,
                    const RoutedPositions& positions, GradSink& sink, Stream& stream) const {
   backward_experts(saved, scratch, n_dn_TD, dy_TD, sink, stream);
+  axis_.all_reduce(scratch.dgate_TK, stream);
   backward_router(saved, scratch, n_dn_TD, positions, sink, stream);
   if (shared_) shared_->backward(n_dn_TD, scratch.h_TS, saved.shared_gate_up_T2S, dy_TD, sink, stream);
   combine_rows(n_dn_TD, used(scratch.rows_RD, saved.permutation), saved.permutation,
                /*accumulate=*/shared_.has_value(), stream);
-  router_backward_input(n_dn_TD, scratch.logits_TE, parameters_.value(router_), stream);
+  // Of its own rows each rank adds the router's part, so that the sum over ranks has it once.
+  router_backward_input(axis_.own_rows(n_dn_TD), axis_.own_rows(scratch.logits_TE),
+                        parameters_.value(router_), stream);
 }
 
 }  // namespace fern

@@ -38,9 +38,11 @@ class Moe {
     Saved first(int64_t tokens) const;
   };
 
-  // Adds block_sparse_moe.* of layer `layer`, under Mixtral's names, to the parameters; they are borrowed,
-  // and so is `state`.
-  Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state);
+  // Adds block_sparse_moe.* of layer `layer`, under Mixtral's names, to the parameters: the router, and this
+  // rank's share of each expert. They are borrowed, and so are the axis and `state`. What comes out, forward
+  // and backward, is to be summed over the axis.
+  Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
+      const RoutingState& state);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
   // See Linear::reserve_packed().
@@ -69,12 +71,15 @@ class Moe {
   struct Products {
     std::vector<Linear> gate_up, down;
   };
-  static Products add_experts(Parameters& parameters, const ModelConfig& config, int64_t layer);
-  Moe(Parameters& parameters, const ModelConfig& config, int64_t layer, const RoutingState& state, int router,
-      Products products);
+  static Products add_experts(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
+                              int64_t layer);
+  Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
+      const RoutingState& state, int router, Products products);
 
   ModelConfig config_;
-  int64_t index_;  // among layers with experts
+  TensorAxis& axis_;
+  int64_t expert_ffn_;  // of this rank
+  int64_t index_;       // among layers with experts
   const RoutingState& state_;
   Parameters& parameters_;
   int router_;

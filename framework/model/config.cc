@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -69,6 +70,18 @@ void validate(const ModelConfig& config) {
   expect_experts_fit(config, kMostWidth);
   if (config.dtype == DType::kI32)
     fail_usage("model.dtype = {}: expected f32 or bf16 (f64 for checks)", name_of(config.dtype));
+}
+
+void validate_shares(const ModelConfig& config, int64_t ranks) {
+  if (config.kv_heads % ranks != 0)
+    fail_usage(
+        "parallel.tensor = {}: each rank has whole heads, so it must divide model.kv_heads = {}: {}; or set "
+        "model.kv_heads to a multiple of {} that divides model.heads = {}",
+        ranks, config.kv_heads, fmt::join(divisors(config.kv_heads), ", "), ranks, config.heads);
+  const int64_t least = std::min({config.vocabulary, config.ffn, config.expert_ffn()});
+  if (ranks > least)
+    fail_usage("parallel.tensor = {}: expected at most {}, the least of vocabulary, ffn and experts.ffn",
+               ranks, least);
 }
 
 }  // namespace fern

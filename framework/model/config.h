@@ -68,5 +68,7 @@ inline double residual_initial_std(const ModelConfig& config) {
 
 // Errors (kBadUsage): the first size that cannot be, with the values that would do.
 void validate(const ModelConfig& config);
+// Errors (kBadUsage): so many ranks cannot share its matrices (parallel.tensor), with the numbers that can.
+void validate_shares(const ModelConfig& config, int64_t ranks);
 
 }  // namespace fern

@@ -47,7 +47,7 @@ std::unique_ptr<KvCache, void (*)(KvCache*)> Transformer::make_cache(int64_t cap
     cache.positions = allocate_positions(arena, config, kPieceTokens);
     cache.routed.language_T = arena.allocate(DType::kI32, {kPieceTokens});
     cache.saved = allocate_inside(arena, state_->layers, kPieceTokens);
-    cache.scratch = allocate_block_scratch(arena, config, kPieceTokens);
+    cache.scratch = allocate_block_scratch(arena, config, state_->axis, kPieceTokens);
     cache.input_B = arena.allocate(DType::kI32, {kPieceTokens});
     cache.logits_1V = arena.allocate(config.dtype, {1, config.vocabulary});
   };
@@ -81,7 +81,7 @@ void Transformer::State::decode(KvCache& cache, int64_t piece, Stream& stream) c
   positions.document_start_T = positions.document_start_T.rows(0, piece);
   RoutedPositions routed = cache.routed;
   routed.language_T = routed.language_T.rows(0, piece);
-  embedding->forward(x_BD, cache.input_B.rows(0, piece), stream);
+  embedding->forward(x_BD, cache.input_B.rows(0, piece), scratch.n_TD, stream);
   Tensor residual_BD;
   for (size_t i = 0; i < layers.size(); ++i) {
     layers[i].attention.decode(after_attention_BD, cache.layers[i], saved.attention, scratch, residual_BD,

@@ -7,6 +7,7 @@
 
 #include "framework/core/hash.h"
 #include "framework/core/rng.h"
+#include "framework/model/whole_matrix.h"
 #include "framework/sparsity/plain_product.h"
 
 namespace fern {
@@ -46,16 +47,27 @@ void fill_normal(std::span<T> values, const Pattern& pattern, double std, uint64
   }
 }
 
+// Values first, first + 1, ... of a whole matrix.
 template <typename T>
-void fill_normal(std::span<T> values, double std, uint64_t seed, uint64_t key) {
-  const auto size = static_cast<int64_t>(values.size());
+void fill_normal(std::span<T> values, int64_t first, double std, uint64_t seed, uint64_t key) {
+  const int64_t end = first + std::ssize(values);
 #pragma omp parallel for schedule(static)
-  for (int64_t begin = 0; begin < size; begin += kNormalsPerBlock) {
+  for (int64_t block = first / kNormalsPerBlock; block <= (end - 1) / kNormalsPerBlock; ++block) {
     double normals[kNormalsPerBlock];
-    standard_normals(normals, seed, key, static_cast<uint32_t>(begin / kNormalsPerBlock));
-    for (int64_t i = begin; i < std::min(size, begin + kNormalsPerBlock); ++i)
-      values[static_cast<size_t>(i)] = static_cast<T>(std * normals[i - begin]);
+    standard_normals(normals, seed, key, static_cast<uint32_t>(block));
+    const int64_t begin = block * kNormalsPerBlock;
+    for (int64_t i = std::max(first, begin); i < std::min(end, begin + kNormalsPerBlock); ++i)
+      values[static_cast<size_t>(i - first)] = static_cast<T>(std * normals[i - begin]);
   }
+}
+
+// The part of a whole matrix that is here.
+template <typename T>
+void fill_normal(std::span<T> values, const Parameter& parameter, uint64_t seed, uint64_t key) {
+  for_each_stretch(parameter, [&](int64_t here, int64_t there, int64_t count) {
+    fill_normal(values.subspan(static_cast<size_t>(here), static_cast<size_t>(count)), there,
+                parameter.initial_std, seed, key);
+  });
 }
 
 uint64_t key_of(const std::string& name) {
@@ -78,20 +90,30 @@ Shape value_shape(const Parameter& parameter) {
 
 }  // namespace
 
-int Parameters::add(std::string name, Shape shape, ParameterKind kind, double initial_std,
-                    double token_share) {
+Shape Parameter::whole_shape() const {
+  if (place.whole == 0) return shape;
+  if (shape.rank() == 1) return {place.whole};
+  return place.dimension == 0 ? Shape{place.whole, shape[1]} : Shape{shape[0], place.whole};
+}
+
+int Parameters::add(std::string name, Shape shape, ParameterKind kind, double initial_std, double token_share,
+                    const Placement& place) {
   expect(values_.shape().rank() == 0, "[parameters] '{}' comes after allocate()", name);
   expect(find(name) < 0, "[parameters] '{}' is there already", name);
-  expect(shape.elements() >= 1 && shape.elements() / kNormalsPerBlock <= UINT32_MAX,
-         "[parameters] '{}': {} is too large for one parameter", name, shape.to_string());
+  expect(shape.elements() >= 1, "[parameters] '{}': expected one value at least, got {}", name,
+         shape.to_string());
   list_.push_back({.name = std::move(name),
                    .shape = shape,
                    .kind = kind,
                    .initial_std = initial_std,
                    .nonzeros = shape.elements(),
                    .begins_group = std::exchange(begins_group_, false),
-                   .token_share = token_share});
+                   .token_share = token_share,
+                   .place = place});
   const Parameter& added = list_.back();
+  const Shape whole = added.whole_shape();
+  expect(whole.elements() / kNormalsPerBlock <= UINT32_MAX,
+         "[parameters] '{}': {} is too large for one parameter", added.name, whole.to_string());
   groups_ += added.begins_group ? 1 : 0;
   dense_end_ = (added.begins_group ? whole_chunks(dense_end_) : dense_end_) + shape.elements();
   append(list_.back());
@@ -213,7 +235,7 @@ void Parameters::initialize(uint64_t seed) {
         fill_normal(values, pattern_of(static_cast<int>(i)), parameter.initial_std, seed,
                     key_of(parameter.name));
       else
-        fill_normal(values, parameter.initial_std, seed, key_of(parameter.name));
+        fill_normal(values, parameter, seed, key_of(parameter.name));
     });
   }
   note_change();

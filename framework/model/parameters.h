@@ -16,18 +16,29 @@ namespace fern {
 
 enum class ParameterKind : uint8_t { kMatrix, kEmbedding, kNorm, kRouter };
 
+// Where the values of a parameter lie in its matrix, when ranks share it (layers/tensor_axis.h).
+struct Placement {
+  int dimension = 0;    // 0: consecutive rows; 1: consecutive columns
+  int64_t begin = 0;    // the first one that is here
+  int64_t whole = 0;    // rows or columns of the whole matrix; 0: all of them are here
+  bool counted = true;  // false where another rank holds the same, and counts it in sums over all parameters
+  bool operator==(const Placement&) const = default;
+};
+
 // One named parameter. Names are stable and are those of Llama's checkpoints
 // ("model.layers.0.self_attn.q_proj.weight").
 struct Parameter {
   std::string name;
-  Shape shape;  // of the matrix, whether all of its weights exist or not
+  Shape shape;  // of what is here of the matrix, whether all of its weights exist or not
   ParameterKind kind = ParameterKind::kMatrix;
-  double initial_std = 0;                        // normal(0, std); 0 for norms, which start at one
-  int64_t offset = 0;                            // first element in the flat buffers
-  int64_t nonzeros = 0;                          // weights that exist
-  bool sparse = false;                           // has a pattern
-  bool begins_group = false;                     // its offset is a multiple of kParameterChunk
-  double token_share = 1;                        // of all tokens, on average: below 1 in experts
+  double initial_std = 0;     // normal(0, std); 0 for norms, which start at one
+  int64_t offset = 0;         // first element in the flat buffers
+  int64_t nonzeros = 0;       // weights that exist
+  bool sparse = false;        // has a pattern
+  bool begins_group = false;  // its offset is a multiple of kParameterChunk
+  double token_share = 1;     // of all tokens, on average: below 1 in experts
+  Placement place = {};       // of `shape` in the whole matrix
+  Shape whole_shape() const;
   int64_t elements() const { return nonzeros; }  // in the flat buffers
 };
 
@@ -65,7 +76,8 @@ struct ScoredRows {
 class Parameters {
  public:
   // Adds a parameter; returns its index. REQUIRES: before allocate().
-  int add(std::string name, Shape shape, ParameterKind kind, double initial_std, double token_share = 1);
+  int add(std::string name, Shape shape, ParameterKind kind, double initial_std, double token_share = 1,
+          const Placement& place = {});
   // The next parameter begins a group: what one process may hold without the others (model/part.h).
   void begin_group() { begins_group_ = true; }
   // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
@@ -90,7 +102,7 @@ class Parameters {
 
   // Takes the two flat buffers from `arena` (values, then gradients), of dtype.
   void allocate(Arena& arena, DType dtype);
-  // Fills values from (seed, parameter name, place in the matrix) alone, whatever the pattern.
+  // Fills values from (seed, parameter name, place in the whole matrix) alone, whatever the pattern.
   void initialize(uint64_t seed);
 
   // Takes room in `arena` for one dense matrix and its gradient, as large as the largest of `runs`: with it,

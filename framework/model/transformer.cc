@@ -12,8 +12,9 @@ namespace fern {
 
 namespace {
 
-const ModelConfig& validated(const ModelConfig& config) {
+const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis) {
   validate(config);
+  if (axis != nullptr) validate_shares(config, axis->size());
   return config;
 }
 
@@ -25,14 +26,14 @@ ModelPart resolved(ModelPart part, const ModelConfig& config) {
   return part;
 }
 
-std::vector<Layer> make_layers(Parameters& parameters, const ModelConfig& config, const ModelPart& part,
-                               const RoutingState& routing) {
+std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
+                               const ModelPart& part, const RoutingState& routing) {
   std::vector<Layer> layers;
   layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
   for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
     parameters.begin_group();
-    AttentionBlock attention(parameters, config, i);
-    layers.push_back({std::move(attention), FeedForwardBlock(parameters, config, i, routing)});
+    AttentionBlock attention(parameters, axis, config, i);
+    layers.push_back({std::move(attention), FeedForwardBlock(parameters, axis, config, i, routing)});
   }
   return layers;
 }
@@ -77,12 +78,13 @@ namespace {
 // With recomputation all layers share one inside, which may be there already, and each keeps only its own
 // input.
 std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
-                                        const ModelConfig& config, int64_t tokens, const LayerSaved* inside) {
+                                        const ModelConfig& config, int64_t tokens, int64_t own_tokens,
+                                        const LayerSaved* inside) {
   std::vector<LayerSaved> saved;
   if (config.recompute) {
     saved.assign(layers.size(), inside != nullptr ? *inside : allocate_inside(arena, layers, tokens));
     for (size_t i = inside != nullptr ? 0 : 1; i < layers.size(); ++i)
-      saved[i].attention.x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+      saved[i].attention.x_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
     return saved;
   }
   for (const Layer& layer : layers)
@@ -92,33 +94,39 @@ std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& 
 
 }  // namespace
 
-Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part)
-    : config(validated(model_config)), part(resolved(model_part, config)), routing(config) {
-  if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, config);
-  layers = make_layers(parameters, config, part, routing);
+Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part,
+                          TensorAxis* tensor_axis)
+    : config(validated(model_config, tensor_axis)),
+      part(resolved(model_part, config)),
+      axis(tensor_axis != nullptr ? *tensor_axis : lone),
+      routing(config) {
+  if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, axis, config);
+  layers = make_layers(parameters, axis, config, part, routing);
   if (!is_last()) return;
   parameters.begin_group();
-  norm.emplace(parameters, "model.norm.weight", config.hidden, config.norm_epsilon);
-  head.emplace(parameters, config, embedding ? embedding->weight() : -1);
+  norm.emplace(parameters, axis, "model.norm.weight", config.hidden, config.norm_epsilon);
+  head.emplace(parameters, axis, config, embedding ? embedding->weight() : -1);
 }
 
-void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, Stream& stream) const {
+void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD,
+                               Stream& stream) const {
   if (shares_embedding())
     embedding_forward(x_TD, embedding_copy_VD, input_T, stream);
   else
-    embedding->forward(x_TD, input_T, stream);
+    embedding->forward(x_TD, input_T, room_TD, stream);
 }
 
-void Transformer::State::embed_backward(const Tensor& dx_TD, const Tensor& input_T, Stream& stream) const {
+void Transformer::State::embed_backward(const Tensor& dx_TD, const Tensor& input_T, const Tensor& room_TD,
+                                        Stream& stream) const {
   const Tensor gradient = embedding->gradient();
   const Tensor sum =
       embedding_sum.empty() ? gradient : embedding_sum.rows(0, gradient.elements()).reshape(gradient.shape());
-  embedding->backward(sum, dx_TD, input_T, stream);
+  embedding->backward(sum, dx_TD, input_T, room_TD, stream);
 }
 
 void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& stream) const {
   stream.enter(Activity::kForward);
-  if (is_first()) embed(tensors.layers[0].attention.x_TD, tensors.input_T, stream);
+  if (is_first()) embed(tensors.layers[0].attention.x_TD, tensors.input_T, tensors.scratch.n_TD, stream);
   Tensor residual_TD;
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerSaved& saved = tensors.layers[i];
@@ -130,10 +138,9 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
     residual_TD = saved.feed_forward.x_TD;
   }
   stream.enter(Activity::kForward);
-  if (is_last())
-    norm->forward(tensors.scratch.n_TD, tensors.x_TD, tensors.rstd_T, residual_TD, stream);
-  else
-    add_residual(tensors.x_TD, residual_TD, stream);
+  if (!is_last()) return add_residual(tensors.x_TD, residual_TD, stream);
+  norm->forward(axis.own_rows(tensors.scratch.n_TD), tensors.x_TD, tensors.rstd_T, residual_TD, stream);
+  axis.all_gather(tensors.scratch.n_TD, stream);
 }
 
 void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const {
@@ -149,12 +156,13 @@ void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t l
 Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
 Transformer::Activations::~Activations() = default;
 
-Transformer::Transformer(const ModelConfig& config, const ModelPart& part)
-    : state_(std::make_unique<State>(config, part)) {}
+Transformer::Transformer(const ModelConfig& config, const ModelPart& part, TensorAxis* axis)
+    : state_(std::make_unique<State>(config, part, axis)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
 const ModelPart& Transformer::part() const { return state_->part; }
+const TensorAxis& Transformer::axis() const { return state_->axis; }
 bool Transformer::is_first() const { return state_->is_first(); }
 bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
@@ -203,6 +211,7 @@ void Transformer::allocate_embedding_copy(Arena& arena) {
 std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena, int64_t tokens,
                                                                             const Activations* share) const {
   const ModelConfig& config = state_->config;
+  const int64_t own_tokens = state_->axis.own(tokens).elements();
   auto tensors = std::make_unique<Activations::Tensors>();
   const Activations::Tensors* shared = share != nullptr ? share->tensors_.get() : nullptr;
   tensors->input_T = arena.allocate(DType::kI32, {tokens});
@@ -213,18 +222,18 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
     tensors->positions.document_start_T = arena.allocate(DType::kI32, {tokens});
   }
   tensors->routed.language_T = arena.allocate(DType::kI32, {tokens});
-  tensors->layers = allocate_layers(arena, state_->layers, config, tokens,
+  tensors->layers = allocate_layers(arena, state_->layers, config, tokens, own_tokens,
                                     shared != nullptr ? shared->layers.data() : nullptr);
-  tensors->x_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+  tensors->x_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
   if (shared == nullptr) {
-    tensors->dx_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-    tensors->scratch = allocate_block_scratch(arena, config, tokens);
+    tensors->dx_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
+    tensors->scratch = allocate_block_scratch(arena, config, state_->axis, tokens);
   } else {
     tensors->dx_TD = shared->dx_TD;
     tensors->scratch = shared->scratch;
   }
   if (state_->is_last()) {
-    tensors->rstd_T = arena.allocate(wide_of(config.dtype), {tokens});
+    tensors->rstd_T = arena.allocate(wide_of(config.dtype), {own_tokens});
     tensors->loss_T = arena.allocate(DType::kF64, {tokens});
     tensors->head = shared != nullptr ? shared->head : state_->head->allocate(arena, tokens);
   }
@@ -275,10 +284,13 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   expect_fits(batch, tensors.input_T.dim(0), state_->config);
   const Tensor& dx_TD = tensors.dx_TD;
   stream.enter(Activity::kBackward);
+  const BlockScratch& scratch = tensors.scratch;
   if (is_last()) {
     state_->head->report(sink);
     fill_zero(dx_TD);
-    state_->norm->backward(dx_TD, tensors.scratch.dhidden_TD, tensors.x_TD, tensors.rstd_T, sink, stream);
+    const Tensor own_dhidden_TD = state_->axis.own_rows(scratch.dhidden_TD);
+    state_->axis.reduce_scatter(own_dhidden_TD, scratch.dhidden_TD, stream);
+    state_->norm->backward(dx_TD, own_dhidden_TD, tensors.x_TD, tensors.rstd_T, scratch.dw_D, sink, stream);
   }
   for (size_t i = state_->layers.size(); i-- > 0;) {
     const Layer& layer = state_->layers[i];
@@ -291,14 +303,14 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   }
   stream.enter(Activity::kBackward);
   if (!is_first() || state_->shares_embedding()) return;
-  state_->embed_backward(dx_TD, tensors.input_T, stream);
+  state_->embed_backward(dx_TD, tensors.input_T, scratch.dy_TD, stream);
   if (state_->embedding_sum.empty()) state_->embedding->report(sink);
 }
 
 void Transformer::add_embedded(const Tensor& dx_TD, const MicroBatch& batch, Stream& stream) {
   // Only read.
   const Tensor input_T = Tensor::of(const_cast<int32_t*>(batch.input_T.data()), {std::ssize(batch.input_T)});
-  state_->embed_backward(dx_TD, input_T, stream);
+  state_->embed_backward(dx_TD, input_T, {}, stream);
 }
 
 void Transformer::end_shard() {
@@ -343,7 +355,8 @@ double training_flops(const ModelConfig& config, int64_t weights, int64_t contex
 
 double training_flops_per_token(const ModelConfig& config, int64_t context) {
   const ExpertConfig& experts = config.experts;
-  const int64_t attention = config.hidden * (qkv_size(config) + config.hidden);
+  const int64_t qkv_size = (config.heads + 2 * config.kv_heads) * config.head_size();
+  const int64_t attention = config.hidden * (qkv_size + config.hidden);
   const int64_t dense_layers = config.layers - config.expert_layers();
   const int64_t of_experts = experts.count + 3 * (experts.active + experts.shared) * config.expert_ffn();
   const int64_t matrices = config.layers * attention + dense_layers * 3 * config.hidden * config.ffn +

@@ -10,6 +10,7 @@
 #include "framework/core/device.h"
 #include "framework/data/micro_batch.h"
 #include "framework/layers/routing_state.h"
+#include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
@@ -22,12 +23,16 @@ struct KvCache;
 
 class Transformer {
  public:
-  // Lays out the parameters of the part; allocates nothing. Errors (kBadUsage): see validate().
-  explicit Transformer(const ModelConfig& config, const ModelPart& part = {});
+  // Lays out the parameters of the part, this rank's share of them where there is an axis, which is borrowed;
+  // allocates nothing. With several ranks on the axis all of them call forward() and backward() alike, of the
+  // same batches; score() and generation are for one. Errors (kBadUsage): see validate() and
+  // validate_shares().
+  explicit Transformer(const ModelConfig& config, const ModelPart& part = {}, TensorAxis* axis = nullptr);
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
   const ModelPart& part() const;  // with the number of its last layer
+  const TensorAxis& axis() const;
   bool is_first() const;
   bool is_last() const;
   Parameters& parameters();

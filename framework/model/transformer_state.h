@@ -30,7 +30,7 @@ struct LayerSaved {
 LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
 
 struct Transformer::State {
-  State(const ModelConfig& config, const ModelPart& part);
+  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis);
   State(const State&) = delete;
 
   bool is_first() const { return part.first_layer == 0; }
@@ -40,9 +40,10 @@ struct Transformer::State {
   // Embedding, layers and final norm, as far as the part has them, of the inputs in `tensors`; the result is
   // scratch.n_TD, in the last part, or the sum in x_TD.
   void forward_layers(Activations::Tensors& tensors, Stream& stream) const;
-  void embed(const Tensor& x_TD, const Tensor& input_T, Stream& stream) const;
+  void embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD, Stream& stream) const;
   // Adds the table's gradient: to its sum, where it has one.
-  void embed_backward(const Tensor& dx_TD, const Tensor& input_T, Stream& stream) const;
+  void embed_backward(const Tensor& dx_TD, const Tensor& input_T, const Tensor& room_TD,
+                      Stream& stream) const;
   // Fills what layer `layer` saved again, from its input.
   void recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const;
   // Appends the first `piece` tokens of cache.input_B; logits of the last go to cache.logits_1V.
@@ -50,6 +51,8 @@ struct Transformer::State {
 
   ModelConfig config;
   ModelPart part;
+  LoneAxis lone;
+  TensorAxis& axis;
   Parameters parameters;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;
@@ -67,8 +70,8 @@ struct Transformer::Activations::Tensors {
   Positions positions;
   RoutedPositions routed;
   std::vector<LayerSaved> layers;
-  Tensor x_TD, rstd_T;  // into the final norm, or the next part
-  Tensor dx_TD;         // gradient of the residual stream
+  Tensor x_TD, rstd_T;  // into the final norm, or the next part: the rows of this rank
+  Tensor dx_TD;         // gradient of the residual stream: the same rows
   Tensor loss_T;        // f64
   BlockScratch scratch;
   Head::Scratch head;

@@ -14,4 +14,17 @@ void write_whole(std::span<float> out, const Parameters& parameters, int index);
 // their place: whatever else is in it then belongs to no weight. REQUIRES: as write_whole().
 void take_whole(Parameters& parameters, int index, std::span<float> whole);
 
+// Calls visit(first value here, first value in the whole matrix, count) for the stretches of values that a
+// parameter without a pattern has of its matrix, where ranks share it (Placement).
+template <typename Visit>
+void for_each_stretch(const Parameter& parameter, const Visit& visit) {
+  const int64_t elements = parameter.shape.elements(), rows = parameter.shape[0], columns = elements / rows;
+  const Placement& place = parameter.place;
+  if (place.dimension == 0) return visit(int64_t{0}, place.begin * columns, elements);
+  for (int64_t row = 0; row < rows; ++row) visit(row * columns, row * place.whole + place.begin, columns);
+}
+// Copies them out of the whole matrix, or into it.
+void take_share(std::span<float> share, std::span<const float> whole, const Parameter& parameter);
+void put_share(std::span<float> whole, std::span<const float> share, const Parameter& parameter);
+
 }  // namespace fern

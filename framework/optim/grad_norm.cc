@@ -24,6 +24,21 @@ double square_sum_of_chunk(const float* values) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
+// The same without what another rank counts: `chunk` is its number.
+double square_sum_of_counted(const Parameters& parameters, int64_t chunk) {
+  std::array<float, kParameterChunk> counted;
+  const int64_t begin = chunk * kParameterChunk;
+  std::copy_n(parameters.gradients().as<float>() + begin, kParameterChunk, counted.begin());
+  for (const Parameter& parameter : parameters.list()) {
+    if (parameter.place.counted) continue;
+    const int64_t first = std::clamp(parameter.offset - begin, int64_t{0}, kParameterChunk),
+                  end = std::clamp(parameter.offset + parameter.elements() - begin, int64_t{0},
+                                   kParameterChunk);
+    std::fill(counted.begin() + first, counted.begin() + end, 0.0f);
+  }
+  return square_sum_of_chunk(counted.data());
+}
+
 }  // namespace
 
 int64_t gradient_chunks(const Parameters& parameters) {
@@ -38,9 +53,13 @@ void square_sums(std::span<double> squares, const Parameters& parameters, Slice 
          slice.end);
   std::fill(squares.begin(), squares.end(), 0.0);
   const float* gradients = parameters.gradients().as<float>();
+  const bool counts_all =
+      std::ranges::all_of(parameters.list(), [](const Parameter& p) { return p.place.counted; });
 #pragma omp parallel for schedule(static)
   for (int64_t chunk = slice.begin / kParameterChunk; chunk < slice.end / kParameterChunk; ++chunk)
-    squares[static_cast<size_t>(chunk)] = square_sum_of_chunk(gradients + chunk * kParameterChunk);
+    squares[static_cast<size_t>(chunk)] = counts_all
+                                              ? square_sum_of_chunk(gradients + chunk * kParameterChunk)
+                                              : square_sum_of_counted(parameters, chunk);
 }
 
 double norm_of(std::span<const double> squares) {

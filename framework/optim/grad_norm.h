@@ -17,8 +17,8 @@ namespace fern {
 int64_t gradient_chunks(const Parameters& parameters);
 
 // squares[c] = sum of squares of gradients() in chunk c, for the chunks of `slice`; 0 for all others.
-// REQUIRES: f32 gradients. Errors: a slice that does not begin and end with a chunk, squares of another
-// length.
+// Parameters that another rank counts (Placement::counted) are left out. REQUIRES: f32 gradients. Errors: a
+// slice that does not begin and end with a chunk, squares of another length.
 void square_sums(std::span<double> squares, const Parameters& parameters, Slice slice);
 
 // sqrt of the sum in order. NaN and infinity come through.

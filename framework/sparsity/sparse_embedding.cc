@@ -42,8 +42,8 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, const 
 void expect_ids(const Tensor& input_T, int64_t vocabulary) {
   const int32_t* input = input_T.as<int32_t>();
   for (int64_t t = 0; t < input_T.dim(0); ++t)
-    expect(0 <= input[t] && input[t] < vocabulary,
-           "[sparse_embedding] input[{}]: expected an id in 0..{}, got {}", t, vocabulary - 1, input[t]);
+    expect(0 <= input[t] && input[t] < vocabulary, "[embedding] input[{}]: expected an id in 0..{}, got {}",
+           t, vocabulary - 1, input[t]);
 }
 
 void sparse_embedding_forward(Tensor x_TD, const Tensor& values_N, const Pattern& pattern,

@@ -24,8 +24,12 @@ class ExpertTraining {
   ExpertTraining(Transformer& model, const ExpertLogging& logging, int64_t languages);
 
   void begin_step() { record().counts.clear(); }
-  // Makes the step's counts those of all processes. All of them call it.
-  void exchange(ScalarReducer& scalars) { scalars.sum(record().counts.all()); }
+  // Makes the step's counts those of all processes, without those of processes that do not `count`: others
+  // have seen the same tokens. All of them call it.
+  void exchange(ScalarReducer& scalars, bool count) {
+    if (!count) record().counts.clear();
+    scalars.sum(record().counts.all());
+  }
   // After exchange(), and after the optimizer's update of step `step` (from 1), if it was `applied`: a step
   // that was not leaves shares, biases and what is told of them alone. Returns what is told after this step.
   std::optional<ExpertMetrics> end_step(int64_t step, bool applied);

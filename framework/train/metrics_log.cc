@@ -123,6 +123,7 @@ void MetricsLog::write(const StepMetrics& m) {
             {"flops", m.flops},
             {"sent_bytes", m.sent_bytes},
             {"pipeline_sent_bytes", m.pipeline_sent_bytes},
+            {"tensor_sent_bytes", m.tensor_sent_bytes},
             {"language_loss", language_losses(languages_, m.language_loss)},
             {"step_s", m.step_s},
             {"data_s", m.data_s},

@@ -27,9 +27,13 @@ std::vector<SparseRun> pruned_patterns(const SparsityConfig& config, const Param
 void copy_weights(Parameters& to, const Parameters& from) {
   std::vector<float> whole;
   for (size_t i = 0; i < to.list().size(); ++i) {
-    whole.resize(static_cast<size_t>(to.list()[i].shape.elements()));
-    write_whole(whole, from, from.find(to.list()[i].name));
-    take_whole(to, static_cast<int>(i), whole);
+    const Parameter& parameter = to.list()[i];
+    whole.resize(static_cast<size_t>(parameter.whole_shape().elements()));
+    write_whole(whole, from, from.find(parameter.name));
+    if (parameter.whole_shape() == parameter.shape)
+      take_whole(to, static_cast<int>(i), whole);
+    else
+      take_share(to.value(static_cast<int>(i)).values<float>(), whole, parameter);
   }
   to.note_change();
 }

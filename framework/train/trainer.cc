@@ -17,7 +17,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
       parts_(parts),
       run_(run),
       link_(parts.link != nullptr ? *parts.link : solo_link_),
-      sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences, gradient_chunks(whole()),
+      sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences, slots_for_squares(),
             parts.model.config().expert_layers()) {
   const int64_t all = parts.loader.micro_batches();
   if (config.reduction_shards < 1 || all % config.reduction_shards != 0)
@@ -42,7 +42,7 @@ const Parameters& Trainer::whole() const {
 
 void Trainer::take_layout() {
   const Parameters& parameters = parts_.model.parameters();
-  sums_.set_chunks(gradient_chunks(whole()));
+  sums_.set_chunks(slots_for_squares());
   chunks_ = chunks_in_whole(parameters, whole());
   squares_.resize(static_cast<size_t>(gradient_chunks(parameters)));
 }
@@ -90,6 +90,7 @@ void Trainer::train_step() {
     metrics_.flops = flops_of_step();
     metrics_.sent_bytes = -sent_bytes();
     metrics_.pipeline_sent_bytes = -link_.sent_bytes();
+    metrics_.tensor_sent_bytes = -parts_.model.axis().sent_bytes();
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
@@ -98,7 +99,7 @@ void Trainer::train_step() {
       if (scoring_) parts_.scored_gradients->finish();
       sum_squares();
       sums_.exchange(parts_.scalars);
-      if (experts_) experts_->exchange(parts_.scalars);
+      if (experts_) experts_->exchange(parts_.scalars, parts_.model.axis().index() == 0);
     }
     metrics_.loss = sums_.loss();
     if (experts_) metrics_.routers = sums_.router_losses();
@@ -107,6 +108,7 @@ void Trainer::train_step() {
     if (experts_) metrics_.experts = experts_->end_step(step_ + 1, !metrics_.skipped);
     metrics_.sent_bytes += sent_bytes();
     metrics_.pipeline_sent_bytes += link_.sent_bytes();
+    metrics_.tensor_sent_bytes += parts_.model.axis().sent_bytes();
     change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
@@ -119,10 +121,13 @@ void Trainer::train_step() {
   ++step_;
 }
 
+// Each share of the matrices has slots of its own.
+int64_t Trainer::slots_for_squares() const { return parts_.model.axis().size() * gradient_chunks(whole()); }
+
 void Trainer::sum_squares() {
   square_sums(squares_, parts_.model.parameters(), parts_.gradients.counted());
-  for (const ChunkRun& run : chunks_)
-    std::copy_n(squares_.begin() + run.part, run.count, sums_.squares().begin() + run.whole);
+  const auto own = sums_.squares().begin() + parts_.model.axis().index() * gradient_chunks(whole());
+  for (const ChunkRun& run : chunks_) std::copy_n(squares_.begin() + run.part, run.count, own + run.whole);
 }
 
 // Every process sees the same loss and norm, so all of them apply the step or none does.

@@ -48,6 +48,7 @@ struct StepMetrics {
   double flops = 0;                   // of all processes: products with weights that exist, attention, scores
   int64_t sent_bytes = 0;             // by this process to others: gradients and values
   int64_t pipeline_sent_bytes = 0;    // by this process to other stages
+  int64_t tensor_sent_bytes = 0;      // by this process to others that share its matrices
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
@@ -131,6 +132,7 @@ class Trainer {
   int64_t micro_batches_a_shard() const { return parts_.loader.micro_batches() / config_.reduction_shards; }
   const Parameters& whole() const;
   void take_layout();
+  int64_t slots_for_squares() const;
   void sum_squares();
   void update();
   void change_topology();

@@ -1,4 +1,6 @@
 // The forward and backward passes of a step.
+#include <algorithm>
+
 #include "framework/core/profile.h"
 #include "framework/train/step_timer.h"
 #include "framework/train/trainer.h"
@@ -56,8 +58,13 @@ void Trainer::forward(int64_t micro) {
     const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward");
     const double loss =
         parts_.model.forward(*pass.activations, sums_.sequence_losses(slot), pass.batch, stream_);
-    sums_.set_routers(slot, parts_.model.routing_record().losses);
-    if (parts_.model.is_last()) sums_.set_micro_batch(slot, loss, pass.batch);
+    // All shares of a part have the same losses: one tells them.
+    if (parts_.model.axis().index() > 0) {
+      std::ranges::fill(sums_.sequence_losses(slot), 0.0);
+    } else {
+      sums_.set_routers(slot, parts_.model.routing_record().losses);
+      if (parts_.model.is_last()) sums_.set_micro_batch(slot, loss, pass.batch);
+    }
   }
   const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
   link_.send_activations(parts_.model.output_of(*pass.activations));

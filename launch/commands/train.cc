@@ -66,7 +66,7 @@ class TrainCommand {
     const std::optional<ContinuedRun> continued = continued_run(checkpoint);
     const ContinuedRun* beginning = continued ? &*continued : nullptr;
     const ArenaSizes sizes =
-        measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()).stage);
+        measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()));
     say_what_comes(data, model, sizes, largest_arenas(model, recipe_, mesh_, beginning));
     data.verify(communicator_.local_rank(), communicator_.local_size());
     if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);
@@ -104,10 +104,11 @@ class TrainCommand {
                            bytes_text(static_cast<double>(item.bytes)));
     spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(predicted_bytes_)), parts);
     spdlog::info(
-        "{} rank(s) x {} thread(s){}, zero {}; a step is {} sequences in {} micro-batches, {} reduction "
+        "{} rank(s) x {} thread(s){}{}, zero {}; a step is {} sequences in {} micro-batches, {} reduction "
         "shards",
         communicator_.size(), threads_,
-        mesh_.pipeline > 1 ? fmt::format(" in {} stages of {}", mesh_.pipeline, mesh_.data) : "", mesh_.zero,
+        mesh_.pipeline > 1 ? fmt::format(" in {} stages of {}", mesh_.pipeline, mesh_.data) : "",
+        mesh_.tensor > 1 ? fmt::format(", {} of which share each matrix", mesh_.tensor) : "", mesh_.zero,
         recipe_.batch.sequences, recipe_.batch.sequences / recipe_.batch.micro_sequences,
         recipe_.batch.reduction_shards);
     if (!own_cores_.empty())

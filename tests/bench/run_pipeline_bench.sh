@@ -1,6 +1,6 @@
 #!/bin/sh
-# One rank with two threads beside two stages with one thread each, in turn, at the same global batch: whole runs of
-# `fern train` on invented text, d 768 with 12 layers. Run it on an idle machine.
+# One rank with two threads beside two stages, and two ranks that share every matrix, with one thread each, in turn, at the
+# same global batch: whole runs of `fern train` on invented text, d 768 with 12 layers. Run it on an idle machine.
 # Usage: run_pipeline_bench.sh BUILD_DIR [ROUNDS [SECTION.KEY=VALUE...]]
 set -eu
 build=$(cd "$1" && pwd) rounds=${2:-3}
@@ -26,8 +26,12 @@ for round in $(seq "$rounds"); do
   mpirun -n 2 "$build/fern" train "$folder/recipe.toml" --out "$folder/two$round" $settings --set train.threads=1 \
     --set parallel.pipeline=2 2>/dev/null
   "$build/fern" compare "$folder/one$round" "$folder/two$round"
+  # shellcheck disable=SC2086
+  mpirun -n 2 "$build/fern" train "$folder/recipe.toml" --out "$folder/shares$round" $settings --set train.threads=1 \
+    --set parallel.tensor=2 2>/dev/null
   for ms in $(step_ms "$folder/one$round"); do echo "1x2 ms $ms"; done
   for ms in $(step_ms "$folder/two$round"); do echo "2_stages_x1 ms $ms"; done
+  for ms in $(step_ms "$folder/shares$round"); do echo "2_shares_x1 ms $ms"; done
 done | tee "$folder/results"
 sort -k1,1 -k3,3n "$folder/results" | awk '$2 == "ms" { ms[$1] = ms[$1] " " $3 }
   END {

@@ -37,7 +37,6 @@ TEST(Resolve, ShardsThatDoNotDivideNameTheRanksThatWould) {
 TEST(Resolve, NoShardsAreRefused) { expect_refused({.data = 1}, 1, 0, "expected at least 1"); }
 
 TEST(Resolve, UnbuiltAxesAreRefusedByName) {
-  expect_refused({.data = 1, .tensor = 2}, 2, 2, "tensor parallel is not built yet; use parallel.data = 2");
   expect_refused({.data = 1, .expert = 2}, 2, 2, "parallel.expert = 2");
   expect_refused({.data = 1, .context = 0}, 1, 1, "parallel.context = 0");
 }
@@ -53,6 +52,19 @@ TEST(Resolve, StagesThatDoNotFitNameThoseThatWould) {
   expect_refused({.data = 0, .pipeline = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
   expect_refused({.data = 2, .pipeline = 2}, 6, 6, "mpirun -n 4");
   expect_refused({.data = 0, .pipeline = 2}, 6, 4, "3 ranks of each stage; use one of 1, 2, 4 ranks");
+}
+
+TEST(Resolve, SharesTakeTheirPartOfTheRanks) {
+  const Mesh mesh = resolve({.data = 0, .tensor = 2}, 6, 6);
+  EXPECT_EQ(mesh.data, 3);
+  EXPECT_EQ(mesh.ranks(), 6);
+  EXPECT_EQ(most_ranks({.data = 0, .tensor = 2}, 7, 4), 4);
+}
+
+TEST(Resolve, SharesThatDoNotFitNameThoseThatWould) {
+  expect_refused({.data = 0, .tensor = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
+  expect_refused({.data = 2, .tensor = 2}, 6, 6, "x parallel.tensor = 2, but there are 6 ranks");
+  expect_refused({.data = 0, .tensor = 2, .pipeline = 2}, 4, 1, "both at once are not built yet");
 }
 
 TEST(Resolve, UnbuiltZeroStagesAreRefused) {

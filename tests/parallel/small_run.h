@@ -18,6 +18,7 @@
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_tensor_axis.h"
 #include "parallel/rank_tensors.h"
 #include "tests/framework/data/loader_fixture.h"
 #include "tests/support/mpi_main.h"
@@ -84,12 +85,18 @@ struct Variant {
   int64_t layers = 2;
   bool recompute = false;
   DType dtype = DType::kF32;
+  int64_t tensor = 1;
+  int64_t kv_heads = 2;
+  int64_t vocabulary = 1000;
+  double peak = 1e-2;  // learning rate
 
   ModelConfig model() const {
     ModelConfig config = small_model(tied, experts);
     config.layers = layers;
     config.recompute = recompute;
     config.dtype = dtype;
+    config.kv_heads = kv_heads;
+    config.vocabulary = vocabulary;
     return config;
   }
 };
@@ -134,33 +141,39 @@ class WatchedReducer final : public GradReducer {
 struct SmallRun {
   ModelConfig config;
   MeshCommunicators communicators;
-  Transformer whole, model;
+  std::optional<RankTensorAxis> axis;
+  Transformer whole;
+  Arena activations;
+  Transformer model;
   Arena parameters;
   Loader loader = data().loader(1);
-  Schedule schedule{.peak = 1e-2, .warmup_steps = 2, .steps = kSteps};
+  Schedule schedule;
   Ledger ledger{std::vector<std::string>{"am", "sw", "yo"}};
-  Arena reduction, moments, activations;
+  Arena reduction, moments;
   Reducers reducers;
   std::optional<AdamW> optimizer;
   std::optional<RankLink> link;
   std::optional<RankTensors> tensors;
   std::optional<Trainer> trainer;
   std::vector<double> losses, norms;
-  int64_t sent_bytes = 0, pipeline_sent_bytes = 0;
+  int64_t sent_bytes = 0, pipeline_sent_bytes = 0, tensor_sent_bytes = 0, loss_tokens = 0;
   const WatchedReducer* watched = nullptr;
 
   SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
       : config(variant.model()),
-        communicators(resolve({.data = 0, .pipeline = variant.pipeline, .zero = variant.zero},
-                              communicator.size(), variant.shards, variant.layers),
-                      communicator),
+        communicators(
+            resolve({.data = 0, .tensor = variant.tensor, .pipeline = variant.pipeline, .zero = variant.zero},
+                    communicator.size(), variant.shards, variant.layers),
+            communicator),
         whole(config),
+        activations("activations", size_t{1} << 24),
         model(config,
-              split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)]),
+              split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)],
+              tensor_axis()),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
         reduction("reduction", size_t{1} << 24),
-        moments("moments", size_t{1} << 22),
-        activations("activations", size_t{1} << 24) {
+        moments("moments", size_t{1} << 22) {
+    schedule = {.peak = variant.peak, .warmup_steps = 2, .steps = kSteps};
     model.parameters().initialize(1);
     const int64_t shards = variant.shards;
     reducers = parallelize(model.parameters(), communicators, shards, reduction);
@@ -169,7 +182,7 @@ struct SmallRun {
     Manifest manifest;
     manifest.model = to_json(config);
     manifest.tokenizer_sha256 = std::string(64, 'a');
-    const bool is_whole = variant.pipeline == 1;
+    const bool is_whole = variant.pipeline * variant.tensor == 1;
     link.emplace(config, config.context, communicators, activations);
     tensors.emplace(layout(), model.parameters(), *optimizer, communicators);
     trainer.emplace(TrainConfig{.steps = kSteps, .reduction_shards = shards},
@@ -199,7 +212,12 @@ struct SmallRun {
   }
   // Of the whole model.
   const Parameters& layout() const {
-    return communicators.mesh().pipeline == 1 ? model.parameters() : whole.parameters();
+    const Mesh& mesh = communicators.mesh();
+    return mesh.pipeline * mesh.tensor == 1 ? model.parameters() : whole.parameters();
+  }
+  TensorAxis* tensor_axis() {
+    if (communicators.mesh().tensor == 1) return nullptr;
+    return &axis.emplace(communicators.tensor(), activations);
   }
   void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
 
@@ -211,6 +229,8 @@ struct SmallRun {
       norms.push_back(step.grad_norm);
       sent_bytes += step.sent_bytes;
       pipeline_sent_bytes += step.pipeline_sent_bytes;
+      tensor_sent_bytes += step.tensor_sent_bytes;
+      loss_tokens += step.loss_tokens;
       // One rank is told to stop; the others follow.
       if (step.step == stop_after && communicators.world().rank() == 0) stop = true;
     });

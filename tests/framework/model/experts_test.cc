@@ -134,7 +134,8 @@ TEST(Experts, ALayerMatchesItsDefinition) {
   config.layers = 1;
   Parameters parameters;
   RoutingState state(config);
-  const FeedForwardBlock block(parameters, config, 0, state);
+  LoneAxis axis;
+  const FeedForwardBlock block(parameters, axis, config, 0, state);
   constexpr int64_t kTokens = 11;
   FeedForwardBlock::Saved saved;
   BlockScratch scratch;
@@ -143,7 +144,7 @@ TEST(Experts, ALayerMatchesItsDefinition) {
   const Arena arena = sized_arena("test", [&](Arena& a) {
     parameters.allocate(a, DType::kF64);
     saved = block.allocate(a, kTokens);
-    scratch = allocate_block_scratch(a, config, kTokens);
+    scratch = allocate_block_scratch(a, config, axis, kTokens);
     positions.language_T = a.allocate(DType::kI32, {kTokens});
     y_TD = a.allocate(DType::kF64, {kTokens, config.hidden});
     x_TD = a.allocate(DType::kF64, {kTokens, config.hidden});

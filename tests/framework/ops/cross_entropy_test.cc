@@ -125,5 +125,58 @@ TEST(CrossEntropy, RefusesWrongShapesAndDevices) {
   expect_error([&] { op.forward(); }, "expected a stream on the cpu");
 }
 
+// The vocabulary cut into shares, each with a copy of its columns.
+std::vector<double> loss_and_gradient_of_shares(CrossEntropy<double>& whole,
+                                                const std::vector<int64_t>& begins) {
+  const int64_t rows = whole.logits.tensor().dim(0), vocabulary = whole.logits.tensor().dim(1);
+  const auto ranks = static_cast<int64_t>(begins.size()) - 1;
+  Values<double> stats({ranks, rows, 3}), scale({rows, 2});
+  std::vector<double> result = whole.loss.data();
+  const auto for_each_share = [&](auto&& work) {
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const int64_t begin = begins[static_cast<size_t>(rank)], end = begins[static_cast<size_t>(rank) + 1];
+      Values<double> logits({rows, end - begin});
+      Values<int32_t> target({rows});
+      for (int64_t c = 0; c < rows; ++c) {
+        for (int64_t v = begin; v < end; ++v)
+          logits[c * (end - begin) + v - begin] = whole.logits[c * vocabulary + v];
+        target[c] = whole.target[c] - static_cast<int32_t>(begin);
+      }
+      work(rank, logits, target);
+    }
+  };
+  for_each_share([&](int64_t rank, Values<double>& logits, Values<int32_t>& target) {
+    const Tensor own = stats.tensor().rows(rank, rank + 1).reshape({rows, 3});
+    cross_entropy_stats(own, logits.tensor(), target.tensor(), whole.stream);
+  });
+  cross_entropy_join(whole.loss.tensor(), scale.tensor(), stats.tensor(), whole.stream);
+  result = whole.loss.data();
+  for_each_share([&](int64_t, Values<double>& logits, Values<int32_t>& target) {
+    cross_entropy_backward(logits.tensor(), scale.tensor(), target.tensor(), whole.weight.tensor(),
+                           whole.stream);
+    result.insert(result.end(), logits.data().begin(), logits.data().end());
+  });
+  return result;
+}
+
+TEST(CrossEntropy, SharesOfTheVocabularyGiveTheWhole) {
+  constexpr int64_t kRows = 5, kVocabulary = 19;
+  for (const std::vector<int64_t>& begins :
+       {std::vector<int64_t>{0, 19}, std::vector<int64_t>{0, 10, 19}, std::vector<int64_t>{0, 1, 7, 19}}) {
+    CrossEntropy<double> op(kRows, kVocabulary);
+    for (int64_t c = 0; c < kRows; ++c) op.target[c] = static_cast<int32_t>(c * 7 % kVocabulary);
+    op.logits[3] = 700;  // e^700 overflows where it is not taken from the largest of all
+    const std::vector<double> shares = loss_and_gradient_of_shares(op, begins);
+    op.forward_backward();
+    for (int64_t c = 0; c < kRows; ++c) EXPECT_NEAR(shares[static_cast<size_t>(c)], op.loss[c], 1e-12);
+    size_t next = kRows;
+    for (size_t rank = 0; rank + 1 < begins.size(); ++rank)
+      for (int64_t c = 0; c < kRows; ++c)
+        for (int64_t v = begins[rank]; v < begins[rank + 1]; ++v)
+          EXPECT_NEAR(shares[next++], op.logits[c * kVocabulary + v], 1e-12);
+    EXPECT_EQ(next, shares.size());
+  }
+}
+
 }  // namespace
 }  // namespace fern::testing

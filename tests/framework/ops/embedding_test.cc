@@ -64,6 +64,21 @@ TEST(Embedding, BitsDoNotDependOnThreads) {
   });
 }
 
+TEST(Embedding, SharesOfTheTableGiveRowsOrZeros) {
+  Embedding<float> op(5, 3, kIds);
+  op.forward();
+  const std::vector<float> whole = op.x.data();
+  std::vector<float> sum(whole.size());
+  for (const auto& [begin, end] : {std::pair{0, 2}, {2, 5}}) {
+    embedding_forward_rows(op.x.tensor(), op.w.tensor().rows(begin, end), op.input.tensor(), begin,
+                           op.stream);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += op.x.data()[i];
+    const bool here = begin <= kIds[1] && kIds[1] < end;
+    EXPECT_EQ(op.x[3] != 0, here);
+  }
+  EXPECT_EQ(sum, whole);
+}
+
 TEST(Embedding, RefusesIdsOutsideTheVocabulary) {
   Embedding<float> op(5, 3, {0, 4, 5});
   expect_error([&] { op.forward(); }, "[embedding_forward] input[2]: expected an id in 0..4, got 5");

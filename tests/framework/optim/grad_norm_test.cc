@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -49,6 +50,18 @@ TEST(GradNorm, SlicesAddUpToTheBitsOfTheWhole) {
   square_sums(f.squares, f.parameters, f.whole());
   EXPECT_EQ(parts, f.squares);
   EXPECT_EQ(norm_of(parts), norm_of(f.squares));
+}
+
+TEST(GradNorm, LeavesOutWhatAnotherRankCounts) {
+  Parameters parameters;
+  parameters.add("before", {100, 200}, ParameterKind::kMatrix, 0.02);
+  parameters.add("everywhere", {30000}, ParameterKind::kNorm, 0, 1, {.counted = false});  // cuts two chunks
+  parameters.add("after", {10, 20}, ParameterKind::kMatrix, 0.02);
+  const Arena arena = sized_arena("parameters", [&](Arena& a) { parameters.allocate(a, DType::kF32); });
+  std::ranges::fill(parameters.gradients().values<float>().first(50200), 2.0f);
+  std::vector<double> squares(static_cast<size_t>(gradient_chunks(parameters)));
+  square_sums(squares, parameters, {0, parameters.padded_elements()});
+  EXPECT_EQ(norm_of(squares), std::sqrt(4.0 * (100 * 200 + 10 * 20)));
 }
 
 TEST(GradNorm, LetsNanAndInfinityThrough) {

@@ -1,0 +1,127 @@
+// Whole training runs of ranks that share matrices, held to the run of one process.
+#include <map>
+
+#include "tests/parallel/small_run.h"
+
+namespace fern {
+namespace {
+
+struct Case {
+  std::string name;
+  Variant variant;
+  double tolerance = 1e-5;  // relative, of each step's loss
+};
+
+void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+
+// All ranks share each matrix, but where the case says how many.
+Variant on_all_ranks(Variant variant) {
+  if (variant.tensor == 1) variant.tensor = world().size();
+  variant.kv_heads = 4;
+  variant.peak = 3e-3;  // where rounding does not grow
+  return variant;
+}
+
+Variant alone(Variant variant) {
+  variant = on_all_ranks(variant);
+  variant.tensor = 1;
+  variant.zero = 0;
+  return variant;
+}
+
+class TensorParallelRun : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (world().size() % on_all_ranks(GetParam().variant).tensor != 0 || world().size() == 1)
+      GTEST_SKIP() << "not of so many ranks";
+  }
+  // The losses of steps first + 1, first + 2, ...
+  static void expect_losses_of_one_process(const std::vector<double>& losses, size_t first = 0) {
+    static std::map<std::string, std::vector<double>> of_one;
+    std::vector<double>& expected = of_one[GetParam().name];
+    if (expected.empty()) expected = run_alone(alone(GetParam().variant)).losses;
+    ASSERT_EQ(first + losses.size(), expected.size());
+    for (size_t i = 0; i < losses.size(); ++i)
+      ASSERT_NEAR(losses[i], expected[first + i], GetParam().tolerance * expected[first + i])
+          << "step " << first + i + 1;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, TensorParallelRun,
+    testing::Values(Case{"untied", {.tied = false}},
+                    Case{"uneven_vocabulary", {.tied = true, .vocabulary = 1003}},
+                    Case{"recompute", {.tied = true, .recompute = true}},
+                    Case{"two_and_data", {.tied = true, .tensor = 2}},
+                    Case{"two_and_data_zero", {.zero = 1, .tied = false, .tensor = 2, .vocabulary = 1003}},
+                    Case{"experts",
+                         {.tied = true, .experts = {.count = 4, .active = 2, .balance_loss = 0.01}}},
+                    Case{"bf16", {.tied = true, .dtype = DType::kBF16}, 2e-2}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(TensorParallelRun, LossesAreThoseOfOneProcess) {
+  const SharedFolder folder("tensor");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run();
+  expect_losses_of_one_process(run.losses);
+}
+
+// Every rank logs the same numbers, and norms that all hold have the same bits.
+TEST_P(TensorParallelRun, RanksAgreeToTheBit) {
+  const SharedFolder folder("agree");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(6);
+  std::vector<double> told = run.losses;
+  told.insert(told.end(), run.norms.begin(), run.norms.end());
+  for (size_t i = 0; i < run.model.parameters().list().size(); ++i)
+    if (run.model.parameters().list()[i].place.whole == 0)
+      for (const float value : run.model.parameters().value(static_cast<int>(i)).values<float>())
+        told.push_back(value);
+  std::vector<double> sum = told;
+  world().all_reduce_sum(sum);
+  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], world().size() * told[i]) << i;
+}
+
+// Stopped under one layout, gone on with under the other.
+TEST_P(TensorParallelRun, StoppedHereAndResumedAloneGoesOn) {
+  const SharedFolder folder("stopped");
+  SmallRun first(world(), folder.path(), on_all_ranks(GetParam().variant));
+  first.run(kStop);
+  world().barrier();
+  const auto solo = make_solo_communicator();
+  SmallRun second(*solo, testing_data::fresh_folder("resumed"), alone(GetParam().variant));
+  second.trainer->resume(folder.path() / "step-000020");
+  second.run();
+  expect_losses_of_one_process(second.losses, kStop);
+}
+
+TEST_P(TensorParallelRun, StoppedAloneAndResumedHereGoesOn) {
+  const SharedFolder folder("alone");
+  if (world().rank() == 0) {
+    const auto solo = make_solo_communicator();
+    SmallRun first(*solo, folder.path(), alone(GetParam().variant));
+    first.run(kStop);
+  }
+  world().barrier();
+  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
+  second.trainer->resume(folder.path() / "step-000020");
+  second.run();
+  expect_losses_of_one_process(second.losses, kStop);
+}
+
+TEST_P(TensorParallelRun, SendsWhatIsPlanned) {
+  const SharedFolder folder("traffic");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(2);
+  const Mesh& mesh = run.communicators.mesh();
+  const int64_t micro_batches = 2 * 12 / mesh.data;
+  const int64_t fixed = tensor_axis_bytes(run.config, *run.axis, run.config.context, 0);
+  const int64_t of_target = tensor_axis_bytes(run.config, *run.axis, run.config.context, 1) - fixed;
+  // Targets are shared out over data as micro-batches are; sums over ranks see each target mesh.tensor times.
+  std::vector<double> sent = {static_cast<double>(run.tensor_sent_bytes - micro_batches * fixed)};
+  world().all_reduce_sum(sent);
+  EXPECT_EQ(sent[0], static_cast<double>(run.loss_tokens * of_target * mesh.tensor));
+}
+
+}  // namespace
+}  // namespace fern
