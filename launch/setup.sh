@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # What each is for stands in meson.build beside its dependency.
 packages="g++ meson ninja-build pkg-config
   libfmt-dev libspdlog-dev nlohmann-json3-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev libicu-dev
-  libhdf5-dev libxxhash-dev libssl-dev libsentencepiece-dev libdnnl-dev libopenmpi-dev openmpi-bin
+  libhdf5-dev libxxhash-dev libssl-dev libsentencepiece-dev libdnnl-dev libopenblas-dev libopenmpi-dev openmpi-bin
   libgtest-dev libbenchmark-dev clang-format"
 
 missing=""

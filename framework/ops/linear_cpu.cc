@@ -1,10 +1,10 @@
-#include <dnnl.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <atomic>
 
 #include "framework/ops/checks.h"
+#include "framework/ops/f32_product.h"
 #include "framework/ops/library_product.h"
 #include "framework/ops/linear.h"
 #include "framework/ops/scratch.h"
@@ -14,23 +14,10 @@ namespace fern {
 
 namespace {
 
-// One operand of a product: element (row, column) of op(matrix), where `transposed` reads it across.
-template <typename T>
-struct Operand {
-  const T* data;
-  int64_t stride;
-  bool transposed;
-  const T* at(int64_t row, int64_t column) const {
-    return transposed ? data + column * stride + row : data + row * stride + column;
-  }
-};
-
 // C (+)= A B for one block of the output, on the calling thread.
 bool block_product(float* c, int64_t c_stride, Operand<float> a, Operand<float> b, ProductSize size,
                    bool accumulate) {
-  return dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', size.rows, size.columns, size.depth,
-                    1.0F, a.data, a.stride, b.data, b.stride, accumulate ? 1.0F : 0.0F, c,
-                    c_stride) == dnnl_success;
+  return f32_product(c, c_stride, a, b, size, accumulate);
 }
 
 // The plain product, for checking gradients.
@@ -94,7 +81,7 @@ void product(C* c, Operand<A> a, Operand<B> b, ProductSize size, bool accumulate
         done = false;
     }
   }
-  expect(done, "[linear] oneDNN refused a product of {} x {} x {}", size.rows, size.columns, size.depth);
+  expect(done, "[linear] the library refused a product of {} x {} x {}", size.rows, size.columns, size.depth);
 }
 
 // dW += dY^T X from bf16 by the library, in blocks of dW's rows; false where it has no fast one. Rows of dY

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "framework/ops/checks.h"
+#include "framework/ops/f32_product.h"
 #include "framework/ops/library_product.h"
 #include "framework/ops/packed_weight.h"
 #include "framework/ops/work.h"
@@ -94,7 +95,7 @@ const Tensor& PackedWeight::Operand::packed(const Tensor& w_OI, int64_t version,
 
 PackedWeight::PackedWeight(int64_t outputs, int64_t inputs, const WeightUse& use, PackingRooms& rooms)
     : outputs_(outputs), inputs_(inputs), dtype_(use.dtype) {
-  if (dtype_ == DType::kF64) return;
+  if (dtype_ == DType::kF64 || (dtype_ == DType::kF32 && !library_is_fast_for_f32())) return;
   forward_ = Operand::make(outputs, inputs, {DType::kF32, 1, inputs}, dtype_);
   if (forward_) forward_->room = &rooms.reserve(PackingRooms::Side::kForward, forward_->bytes(), use);
   if (dtype_ == DType::kBF16) backward_ = Operand::make(inputs, outputs, {DType::kF32, inputs, 1}, dtype_);

@@ -1,16 +1,15 @@
 #include "tests/bench/dense_peers.h"
 
+#include <cblas.h>
+#include <omp.h>
 #include <dnnl.hpp>
+
 #include <memory>
 #include <unordered_map>
 
 #include "framework/core/arena.h"
 #include "framework/ops/linear.h"
 #include "framework/ops/packed_weight.h"
-
-#if defined(FERN_HAS_OPENBLAS)
-#include <cblas.h>
-#endif
 
 namespace fern {
 
@@ -86,36 +85,40 @@ DensePeer one_dnn(const LayerOperands& s) {
                            matrix(s.x_TI, false, engine), engine)}};
 }
 
-#if defined(FERN_HAS_OPENBLAS)
+// With its own threads, which Fern's products keep at one.
 DensePeer open_blas(const LayerOperands& s) {
   const int tokens = static_cast<int>(s.x_TI.dim(0)), outputs = static_cast<int>(s.w_OI.dim(0)),
             inputs = static_cast<int>(s.w_OI.dim(1));
+  const auto with_threads = [](const auto& product) {
+    return [product] {
+      openblas_set_num_threads(omp_get_max_threads());
+      product();
+      openblas_set_num_threads(1);
+    };
+  };
   return {
       "OpenBLAS",
-      {[=] {
+      {with_threads([=] {
          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tokens, outputs, inputs, 1, s.x_TI.as<float>(),
                      inputs, s.w_OI.as<float>(), inputs, 0, s.y_TO.as<float>(), outputs);
-       },
-       [=] {
+       }),
+       with_threads([=] {
          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tokens, inputs, outputs, 1,
                      s.dy_TO.as<float>(), outputs, s.w_OI.as<float>(), inputs, 0, s.dx_TI.as<float>(),
                      inputs);
-       },
-       [=] {
+       }),
+       with_threads([=] {
          cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, tokens, 1, s.dy_TO.as<float>(),
                      outputs, s.x_TI.as<float>(), inputs, 0, s.dw_OI.as<float>(), inputs);
-       }},
+       })},
       true};
 }
-#endif
 
 }  // namespace
 
 std::vector<DensePeer> dense_peers(const LayerOperands& operands) {
   std::vector<DensePeer> peers = {fern_engine(operands), one_dnn(operands)};
-#if defined(FERN_HAS_OPENBLAS)
   if (operands.x_TI.dtype() == DType::kF32) peers.push_back(open_blas(operands));
-#endif
   return peers;
 }
 
