@@ -37,16 +37,18 @@ struct Traffic {
 };
 
 // Bytes a step of all ranks over the tensor axis, without a part for each target; and that part.
-std::pair<int64_t, int64_t> tensor_traffic(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh) {
+std::pair<int64_t, int64_t> tensor_traffic(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                                           const std::vector<ModelPart>& parts) {
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
   const int64_t tokens = recipe.batch.micro_sequences * model.context;
   int64_t fixed = 0, of_target = 0;
-  for (int64_t rank = 0; rank < mesh.tensor; ++rank) {
-    const LoneAxis axis(mesh.tensor, rank);
-    const int64_t bytes = tensor_axis_bytes(model, axis, tokens, 0);
-    fixed += micro_batches * bytes;
-    of_target += tensor_axis_bytes(model, axis, tokens, 1) - bytes;
-  }
+  for (const ModelPart& part : parts)
+    for (int64_t rank = 0; rank < mesh.tensor; ++rank) {
+      const LoneAxis axis(mesh.tensor, rank);
+      const int64_t bytes = tensor_axis_bytes(model, part, axis, tokens, 0);
+      fixed += micro_batches * bytes;
+      of_target += tensor_axis_bytes(model, part, axis, tokens, 1) - bytes;
+    }
   return {fixed, of_target};
 }
 
@@ -63,9 +65,14 @@ Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& m
         traffic.all_data += bytes;
       }
     traffic.data.push_back(most);
-    traffic.pipeline.push_back(RankLink::sent_bytes_of_step(
-        model, recipe.batch.micro_sequences * model.context, micro_batches, mesh, stage));
-    traffic.all_pipeline += mesh.data * traffic.pipeline.back();
+    traffic.pipeline.push_back(0);
+    for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
+      const int64_t bytes =
+          RankLink::sent_bytes_of_step(model, recipe.batch.micro_sequences * model.context, micro_batches,
+                                       mesh, {.stage = stage, .data = 0, .tensor = tensor});
+      traffic.pipeline.back() = std::max(traffic.pipeline.back(), bytes);
+      traffic.all_pipeline += mesh.data * bytes;
+    }
   }
   return traffic;
 }
@@ -109,7 +116,7 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "data axis sends",
                               text_of(traffic.all_data), traffic.all_data));
   if (mesh.tensor > 1) {
-    const auto [fixed, of_target] = tensor_traffic(model, recipe, mesh);
+    const auto [fixed, of_target] = tensor_traffic(model, recipe, mesh, parts);
     lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes, and {} for each target)",
                                 "tensor axis sends", text_of(fixed), fixed, of_target));
   }

@@ -63,11 +63,10 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
   allocate_passes(model, activations, tokens, place.stage, mesh.pipeline, micro_batches / mesh.data,
                   micro_batches / recipe.batch.reduction_shards);
-  ArenaSizes sizes = {
-      .parameters = parameters.used_bytes(),
-      .optimizer = optimizer.used_bytes(),
-      .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
-      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place.stage)};
+  ArenaSizes sizes = {.parameters = parameters.used_bytes(),
+                      .optimizer = optimizer.used_bytes(),
+                      .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
+                      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place)};
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
   if (method) add_topology(sizes, std::move(method), model.parameters(), mesh, recipe);
   return sizes;

@@ -9,7 +9,7 @@
 
 namespace fern {
 
-// How many ranks share each kind of work. Data, and one of tensor and pipeline, may be more than 1 today.
+// How many ranks share each kind of work. Data, tensor and pipeline may be more than 1 today.
 struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
   int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "framework/core/error.h"
+#include "framework/layers/tensor_axis.h"
 
 namespace fern {
 
@@ -16,6 +17,11 @@ constexpr int kEmbeddedLane = 0, kValuesLane = 1;        // of the wrap link
 // As a communicator carries them: the bits of any type.
 std::span<float> words_of(const Tensor& tensor) {
   return {static_cast<float*>(tensor.data()), tensor.bytes() / sizeof(float)};
+}
+
+// Of `whole` rows, those of the rank.
+int64_t share_of(int64_t whole, const Mesh& mesh, const MeshPlace& place) {
+  return LoneAxis(mesh.tensor, place.tensor).own(whole).elements();
 }
 
 int other(const Communicator& link) { return 1 - link.rank(); }
@@ -67,31 +73,32 @@ void TensorStream::finish() {
   if (is_there()) wait(*link_, lane_);
 }
 
-RankLink::RankLink(const ModelConfig& config, int64_t tokens, int64_t stage, int64_t stages,
+RankLink::RankLink(const ModelConfig& config, int64_t own_tokens, int64_t stage, int64_t stages,
                    const Links& links, Arena& arena)
     : stage_(stage),
       stages_(stages),
       wrap_(config.tie_embeddings ? links.wrap : nullptr),
       activations_in_(links.before, kActivationsLane, Cargo::kActivations, config.dtype,
-                      {tokens, config.hidden}, arena),
+                      {own_tokens, config.hidden}, arena),
       activations_out_(links.after, kActivationsLane, Cargo::kActivations, config.dtype,
-                       {tokens, config.hidden}, arena),
+                       {own_tokens, config.hidden}, arena),
       gradients_in_(links.after, kGradientsLane, Cargo::kActivationGradients, config.dtype,
-                    {tokens, config.hidden}, arena),
+                    {own_tokens, config.hidden}, arena),
       gradients_out_(links.before, kGradientsLane, Cargo::kActivationGradients, config.dtype,
-                     {tokens, config.hidden}, arena),
-      embedded_(wrap_, kEmbeddedLane, Cargo::kActivationGradients, config.dtype, {tokens, config.hidden},
+                     {own_tokens, config.hidden}, arena),
+      embedded_(wrap_, kEmbeddedLane, Cargo::kActivationGradients, config.dtype, {own_tokens, config.hidden},
                 arena) {}
 
 RankLink::RankLink(const ModelConfig& config, int64_t tokens, MeshCommunicators& communicators, Arena& arena)
-    : RankLink(config, tokens, communicators.place().stage, communicators.mesh().pipeline,
+    : RankLink(config, share_of(tokens, communicators.mesh(), communicators.place()),
+               communicators.place().stage, communicators.mesh().pipeline,
                {communicators.before(), communicators.after(), communicators.wrap()}, arena) {}
 
-size_t RankLink::bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, int64_t stage) {
+size_t RankLink::bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
-  const bool is_first = stage == 0, is_last = stage + 1 == mesh.pipeline;
+  const bool is_first = place.stage == 0, is_last = place.stage + 1 == mesh.pipeline;
   Arena measure = Arena::measuring("pipeline");
-  const RankLink link(config, tokens, stage, mesh.pipeline,
+  const RankLink link(config, share_of(tokens, mesh, place), place.stage, mesh.pipeline,
                       {.before = is_first ? nullptr : nobody.get(),
                        .after = is_last ? nullptr : nobody.get(),
                        .wrap = is_first != is_last ? nobody.get() : nullptr},
@@ -100,15 +107,16 @@ size_t RankLink::bytes(const ModelConfig& config, int64_t tokens, const Mesh& me
 }
 
 int64_t RankLink::sent_bytes_of_step(const ModelConfig& config, int64_t tokens, int64_t micro_batches,
-                                     const Mesh& mesh, int64_t stage) {
+                                     const Mesh& mesh, const MeshPlace& place) {
   if (mesh.pipeline == 1) return 0;
-  const bool is_first = stage == 0, is_last = stage + 1 == mesh.pipeline;
+  const bool is_first = place.stage == 0, is_last = place.stage + 1 == mesh.pipeline;
   const auto element_bytes = static_cast<int64_t>(size_of(config.dtype));
   const auto value_bytes = static_cast<int64_t>(size_of(wide_of(config.dtype)));
   const int64_t tensors =
       (is_last ? 0 : 1) + (is_first ? 0 : 1) + (is_first && config.tie_embeddings ? 1 : 0);
-  const int64_t values = is_last && config.tie_embeddings ? config.vocabulary * config.hidden : 0;
-  return micro_batches * tensors * tokens * config.hidden * element_bytes + values * value_bytes;
+  const int64_t rows = is_last && config.tie_embeddings ? share_of(config.vocabulary, mesh, place) : 0;
+  return micro_batches * tensors * share_of(tokens, mesh, place) * config.hidden * element_bytes +
+         rows * config.hidden * value_bytes;
 }
 
 void RankLink::begin_step(const Transformer& model, int64_t first, int64_t last) {

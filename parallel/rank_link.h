@@ -37,16 +37,18 @@ class TensorStream {
 
 class RankLink final : public StageLink {
  public:
-  // Takes its buffers from `arena`, for micro-batches of `tokens`. Borrows the communicators.
+  // Takes its buffers from `arena`, for micro-batches of `tokens`. Borrows the communicators. Of ranks that
+  // share matrices each exchanges its own rows of the residual stream, and its share of the embedding.
   RankLink(const ModelConfig& config, int64_t tokens, MeshCommunicators& communicators, Arena& arena);
-  // What it takes from the arena on a stage.
-  static size_t bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, int64_t stage);
+  // What it takes from the arena in a place of the mesh.
+  static size_t bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place);
 
-  // What a rank of this stage sends to others in a step of `micro_batches` micro-batches: of each,
-  // activations to the next stage and their gradient to the one before; with a tied embedding also the
-  // gradient of the embedded inputs from the first to the last, and once a step all its values (V x D) back.
+  // What the rank there sends to others in a step of `micro_batches` micro-batches: of each, its rows of
+  // activations to the next stage and of their gradient to the one before; with a tied embedding also the
+  // gradient of the embedded inputs from the first to the last, and once a step all values of its share of
+  // the embedding (V x D) back.
   static int64_t sent_bytes_of_step(const ModelConfig& config, int64_t tokens, int64_t micro_batches,
-                                    const Mesh& mesh, int64_t stage);
+                                    const Mesh& mesh, const MeshPlace& place);
 
   int64_t stage() const override { return stage_; }
   int64_t stages() const override { return stages_; }
@@ -68,7 +70,7 @@ class RankLink final : public StageLink {
   struct Links {
     Communicator *before = nullptr, *after = nullptr, *wrap = nullptr;
   };
-  RankLink(const ModelConfig& config, int64_t tokens, int64_t stage, int64_t stages, const Links& links,
+  RankLink(const ModelConfig& config, int64_t own_tokens, int64_t stage, int64_t stages, const Links& links,
            Arena& arena);
 
   int64_t stage_, stages_;

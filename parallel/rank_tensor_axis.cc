@@ -110,8 +110,8 @@ void RankTensorAxis::finish(int64_t number, const Tensor& own, const Tensor& who
   });
 }
 
-int64_t tensor_axis_bytes(const ModelConfig& config, const TensorAxis& axis, int64_t tokens,
-                          int64_t targets) {
+int64_t tensor_axis_bytes(const ModelConfig& config, const ModelPart& part, const TensorAxis& axis,
+                          int64_t tokens, int64_t targets) {
   if (axis.size() == 1) return 0;
   const auto gathered = [&](int64_t rows, int64_t row_bytes) {
     return axis.own(rows).elements() * (axis.size() - 1) * row_bytes;
@@ -122,18 +122,25 @@ int64_t tensor_axis_bytes(const ModelConfig& config, const TensorAxis& axis, int
   const auto summed = [&](int64_t rows, int64_t row_bytes) {
     return gathered(rows, row_bytes) + scattered(rows, row_bytes);
   };
-  const int64_t blocks = 2 * config.layers, recomputed = config.recompute ? config.layers - 1 : 0;
+  const int64_t first_layer = part.first_layer, last_layer = std::min(part.last_layer, config.layers);
+  const bool is_first = first_layer == 0, is_last = last_layer == config.layers;
+  const int64_t layers = last_layer - first_layer, blocks = 2 * layers, heads = is_last ? 1 : 0;
+  const int64_t recomputed = config.recompute ? layers - heads : 0;
+  int64_t expert_layers = 0;
+  for (int64_t i = first_layer; i < last_layer; ++i) expert_layers += config.has_experts(i) ? 1 : 0;
   // A block gathers n, and in backward dy and n again; it scatters y, and in backward dn. The embedding
-  // scatters x and gathers dx, the head gathers n and scatters dn. Recomputing a layer gathers n twice and
-  // scatters once.
-  const int64_t gathers = 3 * blocks + 2 + 2 * recomputed, scatters = 2 * blocks + 2 + recomputed;
+  // scatters x and, where it is held, gathers dx; the head gathers n and scatters dn. Recomputing a layer
+  // gathers n twice and scatters once.
+  const int64_t holds_embedding = (config.tie_embeddings ? is_last : is_first) ? 1 : 0;
+  const int64_t gathers = 3 * blocks + heads + holds_embedding + 2 * recomputed,
+                scatters = 2 * blocks + heads + (is_first ? 1 : 0) + recomputed;
   const int64_t row_bytes = config.hidden * static_cast<int64_t>(size_of(config.dtype));
   const auto wide_bytes = static_cast<int64_t>(size_of(wide_of(config.dtype)));
   const int64_t of_activations =
       gathers * gathered(tokens, row_bytes) + scatters * scattered(tokens, row_bytes);
-  const int64_t of_norms = (blocks + 1) * summed(config.hidden, wide_bytes);
-  const int64_t of_gates = config.expert_layers() * summed(tokens, config.experts.active * wide_bytes);
-  return of_activations + of_norms + of_gates + gathered(axis.size(), targets * 3 * 8);
+  const int64_t of_norms = (blocks + heads) * summed(config.hidden, wide_bytes);
+  const int64_t of_gates = expert_layers * summed(tokens, config.experts.active * wide_bytes);
+  return of_activations + of_norms + of_gates + heads * gathered(axis.size(), targets * 3 * 8);
 }
 
 }  // namespace fern

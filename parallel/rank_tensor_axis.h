@@ -8,6 +8,7 @@
 #include "framework/core/arena.h"
 #include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
+#include "framework/model/part.h"
 #include "parallel/communicator.h"
 
 namespace fern {
@@ -52,9 +53,10 @@ class RankTensorAxis final : public TensorAxis {
   int64_t sent_bytes_ = 0;
 };
 
-// What a rank sends others of the axis in one forward and backward pass of a model, of `tokens` positions
-// with `targets` targets among them: a rank holds a t-th of the rows, and every exchange sends what others
-// lack.
-int64_t tensor_axis_bytes(const ModelConfig& config, const TensorAxis& axis, int64_t tokens, int64_t targets);
+// What a rank sends others of the axis in one forward and backward pass of its part of a model, of `tokens`
+// positions with `targets` targets among them: a rank holds a t-th of the rows, and every exchange sends what
+// others lack.
+int64_t tensor_axis_bytes(const ModelConfig& config, const ModelPart& part, const TensorAxis& axis,
+                          int64_t tokens, int64_t targets);
 
 }  // namespace fern

@@ -39,17 +39,14 @@ void expect_stages_fit(const Mesh& mesh, int ranks, int64_t layers) {
         (ranks / mesh.pipeline + 1) * mesh.pipeline, fmt::join(divisors(ranks), ", "));
 }
 
-void expect_shares_fit(const Mesh& mesh, int ranks) {
-  if (mesh.tensor < 1 || ranks % mesh.tensor != 0)
-    fail_usage("parallel.tensor = {} does not divide the {} ranks; start {} (mpirun -n {}), or set one of {}",
-               mesh.tensor, ranks, (ranks / mesh.tensor + 1) * mesh.tensor,
-               (ranks / mesh.tensor + 1) * mesh.tensor, fmt::join(divisors(ranks), ", "));
-  if (mesh.tensor > 1 && mesh.pipeline > 1)
-    fail_usage(
-        "parallel.tensor = {} and parallel.pipeline = {}: both at once are not built yet; expected 1 for one "
-        "of "
-        "them",
-        mesh.tensor, mesh.pipeline);
+// REQUIRES: the stages do.
+void expect_shares_fit(const Mesh& mesh, int64_t ranks) {
+  const int64_t of_stage = ranks / mesh.pipeline;
+  if (mesh.tensor >= 1 && of_stage % mesh.tensor == 0) return;
+  const int64_t would = (of_stage / std::max<int64_t>(mesh.tensor, 1) + 1) * mesh.tensor * mesh.pipeline;
+  fail_usage("parallel.tensor = {} does not divide the {} ranks{}; start {} (mpirun -n {}), or set one of {}",
+             mesh.tensor, of_stage, mesh.pipeline > 1 ? " of each stage" : "", would, would,
+             fmt::join(divisors(of_stage), ", "));
 }
 
 }  // namespace

@@ -17,11 +17,10 @@ std::vector<Field> parallel_fields() {
        .place = [](Recipe& r) -> Place { return &r.mesh.tensor; },
        .meaning =
            "Ranks that share each matrix: heads, the feed-forwards' inner size and the vocabulary, and the "
-           "positions of the residual stream between them; parallel.data and these multiply to all ranks. "
-           "Divides "
-           "model.kv_heads. The result is the same to rounding, not to the bit; not with [sparsity], and not "
-           "yet "
-           "with parallel.pipeline.",
+           "positions of the residual stream between them; parallel.data, parallel.pipeline and these "
+           "multiply "
+           "to all ranks. Divides model.kv_heads. The result is the same to rounding, not to the bit; not "
+           "with [sparsity].",
        .unit = "ranks",
        .raising = "less memory on each rank; four sums of all activations a layer between the ranks",
        .least = 1,
@@ -29,8 +28,9 @@ std::vector<Field> parallel_fields() {
       {.key = "parallel.pipeline",
        .place = [](Recipe& r) -> Place { return &r.mesh.pipeline; },
        .meaning =
-           "Stages that share the layers, each on parallel.data ranks; layers are split so that stages have "
-           "about equal FLOPs. The first keeps the activations of as many micro-batches as there are "
+           "Stages that share the layers, each on parallel.data x parallel.tensor ranks; layers are split so "
+           "that stages have about equal FLOPs. The first keeps the activations of as many micro-batches as "
+           "there are "
            "stages. At most model.layers. Never changes the result.",
        .unit = "ranks",
        .raising = "less memory for weights on each rank; more waiting where a step has few micro-batches",

@@ -7,6 +7,7 @@
 #include "framework/ops/embedding.h"
 #include "framework/ops/rms_norm.h"
 #include "framework/sparsity/product_choice.h"
+#include "framework/sparsity/sparse_embedding.h"
 
 namespace fern {
 
@@ -110,10 +111,11 @@ Transformer::State::State(const ModelConfig& model_config, const ModelPart& mode
 
 void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD,
                                Stream& stream) const {
-  if (shares_embedding())
-    embedding_forward(x_TD, embedding_copy_VD, input_T, stream);
-  else
-    embedding->forward(x_TD, input_T, room_TD, stream);
+  if (!shares_embedding()) return embedding->forward(x_TD, input_T, room_TD, stream);
+  expect_ids(input_T, config.vocabulary);
+  const Tensor sum_TD = axis.room_of_sum(x_TD, room_TD);
+  embedding_forward_rows(sum_TD, embedding_copy_VD, input_T, axis.own(config.vocabulary).begin, stream);
+  axis.reduce_scatter(x_TD, sum_TD, stream);
 }
 
 void Transformer::State::embed_backward(const Tensor& dx_TD, const Tensor& input_T, const Tensor& room_TD,
@@ -205,7 +207,8 @@ Tensor Transformer::shared_embedding() const {
 void Transformer::allocate_embedding_copy(Arena& arena) {
   const ModelConfig& config = state_->config;
   if (state_->is_first() && state_->shares_embedding())
-    state_->embedding_copy_VD = arena.allocate(wide_of(config.dtype), {config.vocabulary, config.hidden});
+    state_->embedding_copy_VD = arena.allocate(
+        wide_of(config.dtype), {state_->axis.own(config.vocabulary).elements(), config.hidden});
 }
 
 std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena, int64_t tokens,
@@ -307,10 +310,11 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   if (state_->embedding_sum.empty()) state_->embedding->report(sink);
 }
 
-void Transformer::add_embedded(const Tensor& dx_TD, const MicroBatch& batch, Stream& stream) {
+void Transformer::add_embedded(const Activations& activations, const MicroBatch& batch, Stream& stream) {
+  const Activations::Tensors& tensors = *activations.tensors_;
   // Only read.
   const Tensor input_T = Tensor::of(const_cast<int32_t*>(batch.input_T.data()), {std::ssize(batch.input_T)});
-  state_->embed_backward(dx_TD, input_T, {}, stream);
+  state_->embed_backward(tensors.dx_TD, input_T, tensors.scratch.dy_TD, stream);
 }
 
 void Transformer::end_shard() {

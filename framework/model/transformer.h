@@ -55,8 +55,8 @@ class Transformer {
   // end_shard(): needed when several micro-batches make a shard, so that the sum is in the same order
   // whether the head's part is here or in another process. Nothing is taken by a model that is not tied.
   void allocate_embedding_sum(Arena& arena);
-  // Of the first of several parts of a tied model: memory for a copy of the embedding's values (V x D), to be
-  // filled by whoever calls forward. Nothing is taken by others.
+  // Of the first of several parts of a tied model: memory for a copy of the embedding's values (V x D, of
+  // this rank's share of V), to be filled by whoever calls forward. Nothing is taken by others.
   void allocate_embedding_copy(Arena& arena);
   // That copy; in the last of several parts of a tied model what it is a copy of; else empty.
   Tensor shared_embedding() const;
@@ -77,9 +77,9 @@ class Transformer {
   };
   std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens,
                                                     const Activations* share = nullptr) const;
-  // The residual stream between two parts, and its gradient, T x D of config.dtype: what forward finds in the
-  // input (empty in the first part) and leaves in the output (empty in the last), and what backward finds in
-  // the gradient (but in the last part) and leaves there.
+  // The residual stream between two parts, and its gradient, T x D of config.dtype (of the axis' rows, this
+  // rank's): what forward finds in the input (empty in the first part) and leaves in the output (empty in the
+  // last), and what backward finds in the gradient (but in the last part) and leaves there.
   Tensor input_of(const Activations& activations) const;
   Tensor output_of(const Activations& activations) const;
   Tensor gradient_of(const Activations& activations) const;
@@ -101,9 +101,9 @@ class Transformer {
   void backward(Activations& activations, const MicroBatch& batch, GradSink& sink, Stream& stream);
 
   // Of the last of several parts of a tied model: adds the embedding's gradient of a micro-batch, whose
-  // backward has come to the first part with gradient dx. In order; where a shard is one micro-batch, after
-  // its backward pass here.
-  void add_embedded(const Tensor& dx_TD, const MicroBatch& batch, Stream& stream);
+  // backward has come to the first part with the gradient that now is gradient_of(activations). In order;
+  // where a shard is one micro-batch, after its backward pass here.
+  void add_embedded(const Activations& activations, const MicroBatch& batch, Stream& stream);
   // After a shard's last micro-batch: the gradients are whole.
   void end_shard();
 

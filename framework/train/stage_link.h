@@ -9,8 +9,9 @@
 
 namespace fern {
 
-// Tensors are T x D of the model's dtype (Transformer::input_of() and its like); those that are empty, or
-// that no other process holds the layers for, are not exchanged. Each kind goes in the order of the
+// Tensors are T x D of the model's dtype (Transformer::input_of() and its like), of which ranks that share
+// matrices exchange each its rows with the one of the same share; those that are empty, or that no other
+// process holds the layers for, are not exchanged. Each kind goes in the order of the
 // micro-batches. Sending does not wait for the other side.
 class StageLink {
  public:

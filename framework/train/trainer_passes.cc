@@ -108,7 +108,7 @@ void Trainer::take_embedded(int64_t end) {
       if (!link_.receive_embedded(dx_TD)) return;
     }
     parts_.loader.load(pass.batch, step_, first_micro_batch() + embedded_);
-    parts_.model.add_embedded(dx_TD, pass.batch, stream_);
+    parts_.model.add_embedded(*pass.activations, pass.batch, stream_);
   }
 }
 

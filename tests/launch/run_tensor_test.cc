@@ -92,9 +92,6 @@ TEST_F(TensorRun, WhatCannotBeSharedIsRefusedWithWhatCan) {
   const Outcome sparse = run_fern(train("refused", shares(2, {"--set", "sparsity.method=static"})));
   EXPECT_EQ(sparse.exit_code, 2);
   EXPECT_TRUE(has(sparse.err, "sparsity.method = \"dense\"")) << sparse.err;
-  const Outcome both = run_fern_on(4, train("refused", shares(2, {"--set", "parallel.pipeline=2"})));
-  EXPECT_EQ(both.exit_code, 2);
-  EXPECT_TRUE(has(both.err, "both at once are not built yet")) << both.err;
 }
 
 }  // namespace

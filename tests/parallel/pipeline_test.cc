@@ -117,8 +117,8 @@ TEST_P(Pipeline, SendsWhatIsPlanned) {
   run.run(2);
   const Mesh& mesh = run.communicators.mesh();
   const MeshPlace& place = run.communicators.place();
-  EXPECT_EQ(run.pipeline_sent_bytes, 2 * RankLink::sent_bytes_of_step(run.config, run.config.context,
-                                                                      12 / mesh.data, mesh, place.stage));
+  EXPECT_EQ(run.pipeline_sent_bytes,
+            2 * RankLink::sent_bytes_of_step(run.config, run.config.context, 12 / mesh.data, mesh, place));
   EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters().padded_elements(), mesh,
                                                 GetParam().variant.shards, static_cast<int>(place.data)));
 }

@@ -61,10 +61,18 @@ TEST(Resolve, SharesTakeTheirPartOfTheRanks) {
   EXPECT_EQ(most_ranks({.data = 0, .tensor = 2}, 7, 4), 4);
 }
 
+TEST(Resolve, StagesAndSharesLeaveTheRestToData) {
+  const Mesh mesh = resolve({.data = 0, .tensor = 2, .pipeline = 2}, 8, 6);
+  EXPECT_EQ(mesh.data, 2);
+  EXPECT_EQ(mesh.ranks(), 8);
+  EXPECT_EQ(most_ranks({.data = 0, .tensor = 2, .pipeline = 2}, 15, 12), 12);
+}
+
 TEST(Resolve, SharesThatDoNotFitNameThoseThatWould) {
   expect_refused({.data = 0, .tensor = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
   expect_refused({.data = 2, .tensor = 2}, 6, 6, "x parallel.tensor = 2, but there are 6 ranks");
-  expect_refused({.data = 0, .tensor = 2, .pipeline = 2}, 4, 1, "both at once are not built yet");
+  expect_refused({.data = 0, .tensor = 3, .pipeline = 2}, 8, 1,
+                 "4 ranks of each stage; start 12 (mpirun -n 12), or set one of 1, 2, 4");
 }
 
 TEST(Resolve, UnbuiltZeroStagesAreRefused) {

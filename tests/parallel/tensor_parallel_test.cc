@@ -14,7 +14,7 @@ struct Case {
 
 void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
 
-// All ranks share each matrix, but where the case says how many.
+// All ranks share each matrix, but where the case says how many; of stages it always does.
 Variant on_all_ranks(Variant variant) {
   if (variant.tensor == 1) variant.tensor = world().size();
   variant.kv_heads = 4;
@@ -24,7 +24,7 @@ Variant on_all_ranks(Variant variant) {
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.tensor = 1;
+  variant.tensor = variant.pipeline = 1;
   variant.zero = 0;
   return variant;
 }
@@ -32,7 +32,9 @@ Variant alone(Variant variant) {
 class TensorParallelRun : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (world().size() % on_all_ranks(GetParam().variant).tensor != 0 || world().size() == 1)
+    const Variant variant = on_all_ranks(GetParam().variant);
+    if (world().size() == 1 || variant.tensor > variant.kv_heads ||
+        world().size() % (variant.tensor * variant.pipeline) != 0)
       GTEST_SKIP() << "not of so many ranks";
   }
   // The losses of steps first + 1, first + 2, ...
@@ -49,14 +51,25 @@ class TensorParallelRun : public testing::TestWithParam<Case> {
 
 INSTANTIATE_TEST_SUITE_P(
     Variants, TensorParallelRun,
-    testing::Values(Case{"untied", {.tied = false}},
-                    Case{"uneven_vocabulary", {.tied = true, .vocabulary = 1003}},
-                    Case{"recompute", {.tied = true, .recompute = true}},
-                    Case{"two_and_data", {.tied = true, .tensor = 2}},
-                    Case{"two_and_data_zero", {.zero = 1, .tied = false, .tensor = 2, .vocabulary = 1003}},
-                    Case{"experts",
-                         {.tied = true, .experts = {.count = 4, .active = 2, .balance_loss = 0.01}}},
-                    Case{"bf16", {.tied = true, .dtype = DType::kBF16}, 2e-2}),
+    testing::Values(
+        Case{"untied", {.tied = false}}, Case{"uneven_vocabulary", {.tied = true, .vocabulary = 1003}},
+        Case{"recompute", {.tied = true, .recompute = true}},
+        Case{"two_and_data", {.tied = true, .tensor = 2}},
+        Case{"two_and_data_zero", {.zero = 1, .tied = false, .tensor = 2, .vocabulary = 1003}},
+        Case{"experts", {.tied = true, .experts = {.count = 4, .active = 2, .balance_loss = 0.01}}},
+        Case{"bf16", {.tied = true, .dtype = DType::kBF16}, 2e-2},
+        Case{"stages", {.tied = false, .pipeline = 2, .layers = 3, .tensor = 2}},
+        Case{"stages_tied", {.tied = true, .pipeline = 2, .layers = 3, .tensor = 2, .vocabulary = 1003}},
+        Case{"stages_zero_recompute",
+             {.zero = 1, .tied = true, .pipeline = 2, .recompute = true, .tensor = 2}},
+        Case{"stages_experts",
+             {.zero = 1,
+              .tied = false,
+              .experts = {.count = 4, .active = 2, .every = 2, .balance_loss = 0.01},
+              .pipeline = 2,
+              .layers = 3,
+              .tensor = 2}},
+        Case{"stages_bf16", {.tied = true, .pipeline = 2, .dtype = DType::kBF16, .tensor = 2}, 2e-2}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(TensorParallelRun, LossesAreThoseOfOneProcess) {
@@ -66,20 +79,26 @@ TEST_P(TensorParallelRun, LossesAreThoseOfOneProcess) {
   expect_losses_of_one_process(run.losses);
 }
 
-// Every rank logs the same numbers, and norms that all hold have the same bits.
+// Fails unless all ranks of the communicator tell the same.
+void expect_agreement(Communicator& communicator, const std::vector<double>& told) {
+  std::vector<double> sum = told;
+  communicator.all_reduce_sum(sum);
+  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], communicator.size() * told[i]) << i;
+}
+
+// Every rank logs the same numbers, and norms that all of a stage hold have the same bits.
 TEST_P(TensorParallelRun, RanksAgreeToTheBit) {
   const SharedFolder folder("agree");
   SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
   run.run(6);
-  std::vector<double> told = run.losses;
-  told.insert(told.end(), run.norms.begin(), run.norms.end());
+  expect_agreement(world(), run.losses);
+  expect_agreement(world(), run.norms);
+  std::vector<double> told;
   for (size_t i = 0; i < run.model.parameters().list().size(); ++i)
     if (run.model.parameters().list()[i].place.whole == 0)
       for (const float value : run.model.parameters().value(static_cast<int>(i)).values<float>())
         told.push_back(value);
-  std::vector<double> sum = told;
-  world().all_reduce_sum(sum);
-  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], world().size() * told[i]) << i;
+  expect_agreement(run.communicators.tensor(), told);
 }
 
 // Stopped under one layout, gone on with under the other.
@@ -115,9 +134,14 @@ TEST_P(TensorParallelRun, SendsWhatIsPlanned) {
   run.run(2);
   const Mesh& mesh = run.communicators.mesh();
   const int64_t micro_batches = 2 * 12 / mesh.data;
-  const int64_t fixed = tensor_axis_bytes(run.config, *run.axis, run.config.context, 0);
-  const int64_t of_target = tensor_axis_bytes(run.config, *run.axis, run.config.context, 1) - fixed;
-  // Targets are shared out over data as micro-batches are; sums over ranks see each target mesh.tensor times.
+  const int64_t fixed = tensor_axis_bytes(run.config, run.model.part(), *run.axis, run.config.context, 0);
+  const int64_t of_target = tensor_axis_bytes(run.config, {}, *run.axis, run.config.context, 1) -
+                            tensor_axis_bytes(run.config, {}, *run.axis, run.config.context, 0);
+  EXPECT_EQ(run.pipeline_sent_bytes,
+            2 * RankLink::sent_bytes_of_step(run.config, run.config.context, 12 / mesh.data, mesh,
+                                             run.communicators.place()));
+  // Only the last stage has targets. They are shared out over data as micro-batches are; sums over ranks see
+  // each target mesh.tensor times.
   std::vector<double> sent = {static_cast<double>(run.tensor_sent_bytes - micro_batches * fixed)};
   world().all_reduce_sum(sent);
   EXPECT_EQ(sent[0], static_cast<double>(run.loss_tokens * of_target * mesh.tensor));

@@ -125,7 +125,10 @@ TEST_P(Parts, EqualTheWholeToTheBit) {
     embedded.emplace_back(memory.back().data(), dx_TD.dtype(), dx_TD.shape());
   }
   if (GetParam().tied)
-    for (size_t pass : {0, 1}) last.model.add_embedded(embedded[pass], batches[pass], last.stream);
+    for (size_t pass : {0, 1}) {
+      copy(last.model.gradient_of(*last.passes[0]), embedded[pass]);
+      last.model.add_embedded(*last.passes[0], batches[pass], last.stream);
+    }
   for (const auto& part : parts) part->model.end_shard();
 
   size_t compared = 0;
