@@ -15,7 +15,7 @@ ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) 
 }
 
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
-  set_recipe_patterns(model.parameters(), recipe, nullptr);
+  set_recipe_patterns(model.parameters(), model.parameters(), recipe, nullptr);
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena, recipe.batch.micro_sequences * model.config().context);
   model.parameters().initialize(1);

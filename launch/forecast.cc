@@ -26,7 +26,7 @@ std::vector<MicroBatch> sample(const ModelConfig& model, const Recipe& recipe, c
 
 Transformer initial_model(const ModelConfig& config, const Recipe& recipe) {
   Transformer model(config);
-  set_recipe_patterns(model.parameters(), recipe, nullptr);
+  set_recipe_patterns(model.parameters(), model.parameters(), recipe, nullptr);
   return model;
 }
 

@@ -125,22 +125,23 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
   return adds_experts ? upcycled(std::move(*weights), model, recipe.seed) : std::move(weights);
 }
 
-std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,
+std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& whole, const Recipe& recipe,
                                             const LoadedModel* weights, const ContinuedRun* continued) {
-  std::unique_ptr<Method> method = make_method(recipe.sparsity, parameters, recipe.train.steps, recipe.seed);
+  std::unique_ptr<Method> method = make_method(recipe.sparsity, whole, recipe.train.steps, recipe.seed);
   if (!method) return nullptr;
   std::vector<SparseRun> given;
   if (continued == nullptr)
-    given = given_runs(parameters, recipe, *method, weights);
+    given = given_runs(whole, recipe, *method, weights);
   else if (!continued->budget.empty())
-    given = sized_runs(parameters, *method, continued->budget);
+    given = sized_runs(whole, *method, continued->budget);
+  if (&whole != &parameters) set_first_sizes(whole, *method, given);
   if (given.empty()) {
     set_initial_patterns(parameters, *method);
     return method;
   }
-  set_first_patterns(parameters, *method, std::move(given));
+  set_first_patterns(parameters, *method, runs_in(parameters, whole, std::move(given)));
   MethodSetup setup = method->setup();
-  setup.budget = block_counts(parameters, *method);
+  setup.budget = block_counts(whole, *method);
   return make_method(std::move(setup));
 }
 

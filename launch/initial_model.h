@@ -30,8 +30,9 @@ std::optional<ContinuedRun> continued_run(const std::optional<std::filesystem::p
 std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const ModelConfig& model,
                                                   const std::string& tokenizer_sha256);
 
-// The method of the recipe's [sparsity] (null: dense). Gives the parameters, of the recipe's model or of one
-// with fewer layers, the patterns that training begins with:
+// The method of the recipe's [sparsity] (null: dense). Gives the parameters, which are those of `whole` or a
+// part of them, the patterns that training begins with, and lays `whole` out as large. It is of the recipe's
+// model or of one with fewer layers:
 // - those of sparsity.topology; else those of model.weights where it is sparse; their numbers of weights are
 //   then the method's budget;
 // - where model.weights is dense, what pruning it by magnitude to the method's first budget leaves. `weights`
@@ -41,7 +42,7 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
 // come.
 // REQUIRES: before allocate(). Errors (kBadUsage): patterns that the recipe's [sparsity] cannot begin with;
 // those of make_method().
-std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, const Recipe& recipe,
+std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& whole, const Recipe& recipe,
                                             const LoadedModel* weights,
                                             const ContinuedRun* continued = nullptr);
 

@@ -96,7 +96,8 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
   Elements elements;
   for (const ModelPart& part : parts) {
     Transformer& stage = stages.emplace_back(model, part);
-    set_recipe_patterns(stage.parameters(), recipe, nullptr);
+    Transformer whole(model);
+    set_recipe_patterns(stage.parameters(), whole.parameters(), recipe, nullptr);
     elements.emplace_back(1, stage.parameters().padded_elements());
     if (mesh.tensor > 1) elements.back() = elements_of_shares(model, part, mesh.tensor);
   }

@@ -23,11 +23,25 @@ namespace {
 // Measured with Open MPI 4.1 and its shared-memory transport, on 2 and 4 ranks.
 constexpr size_t kExchange_bytes = 1'500'000, kExchangeRank_bytes = 2'000'000;
 
-void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters, const Mesh& mesh,
-                  const Recipe& recipe) {
+// Columns, generations, and which blocks were ever there.
+size_t bytes_of_all_patterns(const Method& method, const Parameters& whole, bool grows) {
+  int64_t bytes = grows ? whole.padded_elements() * static_cast<int64_t>(sizeof(uint16_t)) : 0;
+  for (const SparseWeight& weight : method.setup().weights) {
+    const Parameter& parameter = whole.list()[static_cast<size_t>(whole.find(weight.name))];
+    if (parameter.sparse)
+      bytes += parameter.nonzeros / weight.block.elements() * static_cast<int64_t>(sizeof(uint16_t));
+    if (grows) bytes += weight.blocks() / 8;
+  }
+  return static_cast<size_t>(bytes);
+}
+
+void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters,
+                  Parameters& whole, const Mesh& mesh, const Recipe& recipe) {
   const bool grows = recipe.sparsity.method == SparsityMethod::kSet || method->scored();
   Arena arena = Arena::measuring("topology");
-  const Topology topology(std::move(method), parameters, arena);
+  if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
+  SoloPatternLink nobody;
+  const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
   if (sizes.topology > 0)
     sizes.topology += score_reducer_bytes(topology.scored(), mesh, recipe.batch.reduction_shards);
@@ -51,7 +65,9 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
                           const ContinuedRun* continued, const MeshPlace& place) {
   LoneAxis axis(mesh.tensor, place.tensor);
   Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis);
-  std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), recipe, nullptr, continued);
+  Transformer all(config);
+  Parameters& whole = mesh.pipeline * mesh.tensor > 1 ? all.parameters() : model.parameters();
+  std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
   const int64_t tokens = recipe.batch.micro_sequences * config.context;
@@ -68,7 +84,7 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
                       .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
                       .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place)};
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
-  if (method) add_topology(sizes, std::move(method), model.parameters(), mesh, recipe);
+  if (method) add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
   return sizes;
 }
 
@@ -99,6 +115,8 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
     items.push_back({"patterns", arenas.patterns, "which weights exist, as products and methods read it"});
   if (arenas.topology > 0)
     items.push_back({"topology", arenas.topology, "rows of dense gradient that growing looks at"});
+  if (arenas.all_patterns > 0)
+    items.push_back({"all patterns", arenas.all_patterns, "of all stages, on rank 0 while it saves", true});
   if (mesh.ranks() > 1) {
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});

@@ -15,12 +15,13 @@ namespace fern {
 
 // Bytes of each arena, on the rank of a stage that needs most.
 struct ArenaSizes {
-  size_t parameters = 0;   // values and gradients, and values as products read them
-  size_t optimizer = 0;    // both moments, of this rank's slice
-  size_t reduction = 0;    // shard sums, and what other ranks send
-  size_t activations = 0;  // of the micro-batches in flight, with scratch and what stages exchange
-  size_t topology = 0;     // rows of dense gradient that growing looks at, with their reduction
-  size_t patterns = 0;     // which weights exist, and what products and methods keep beside: no arena
+  size_t parameters = 0;    // values and gradients, and values as products read them
+  size_t optimizer = 0;     // both moments, of this rank's slice
+  size_t reduction = 0;     // shard sums, and what other ranks send
+  size_t activations = 0;   // of the micro-batches in flight, with scratch and what stages exchange
+  size_t topology = 0;      // rows of dense gradient that growing looks at, with their reduction
+  size_t patterns = 0;      // which weights exist, and what products and methods keep beside: no arena
+  size_t all_patterns = 0;  // of all stages, on rank 0 while it saves: no arena
 
   size_t total() const { return parameters + optimizer + reduction + activations + topology + patterns; }
 };

@@ -8,12 +8,12 @@ namespace fern {
 namespace {
 
 // Patterns first: they say how much room the parameters take.
-std::unique_ptr<Topology> topology_of(Parameters& parameters, const Recipe& recipe,
-                                      const LoadedModel* weights, const ContinuedRun* continued,
-                                      Arena& arena) {
-  std::unique_ptr<Method> method = set_recipe_patterns(parameters, recipe, weights, continued);
+std::unique_ptr<Topology> topology_of(Parameters& parameters, const Topology::Part& part,
+                                      const Recipe& recipe, const LoadedModel* weights,
+                                      const ContinuedRun* continued, Arena& arena) {
+  std::unique_ptr<Method> method = set_recipe_patterns(parameters, part.whole, recipe, weights, continued);
   if (!method) return nullptr;
-  return std::make_unique<Topology>(std::move(method), parameters, arena);
+  return std::make_unique<Topology>(std::move(method), parameters, arena, part);
 }
 
 std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh& mesh, int64_t shards,
@@ -65,15 +65,16 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
              tensor_axis()),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
-      topology_(topology_of(model_.parameters(), recipe, weights_.get(), continued, topology_arena_)),
+      pattern_link_(communicators_),
+      topology_(topology_of(model_.parameters(), {all(), pattern_link_}, recipe, weights_.get(), continued,
+                            topology_arena_)),
       reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), communicators_,
                             recipe.batch.reduction_shards, reduction_arena_)),
       scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards,
                                       communicators_.data(), topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
       link_(model, recipe.batch.micro_sequences * model.context, communicators_, activations_arena_),
-      tensors_(whole_ ? whole_->parameters() : model_.parameters(), model_.parameters(), optimizer_,
-               communicators_),
+      tensors_(all(), model_.parameters(), optimizer_, communicators_),
       ledger_(data.names()),
       trainer_(recipe.train,
                {.model = model_,

@@ -16,6 +16,7 @@
 #include "parallel/communicator.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
 #include "parallel/rank_tensors.h"
 #include "recipes/recipe.h"
@@ -33,10 +34,14 @@ class TrainingRun {
 
   Trainer& trainer() { return trainer_; }
   const Parameters& parameters() const { return model_.parameters(); }
+  // The layout of the whole model, of which parameters() may be a part.
+  const Parameters& all_parameters() const { return whole_ ? whole_->parameters() : model_.parameters(); }
   const Ledger& ledger() const { return ledger_; }
 
  private:
   TensorAxis* tensor_axis();
+  // Layout of the whole model.
+  Parameters& all() { return whole_ ? whole_->parameters() : model_.parameters(); }
 
   Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
   MeshCommunicators communicators_;
@@ -44,7 +49,8 @@ class TrainingRun {
   std::optional<Transformer> whole_;    // its layout, where the model is a part of it
   Transformer model_;
   std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied
-  std::unique_ptr<Topology> topology_;    // null: a dense run
+  RankPatternLink pattern_link_;
+  std::unique_ptr<Topology> topology_;  // null: a dense run
   Reducers reducers_;
   std::unique_ptr<GradReducer> scored_gradients_;  // null: nothing is scored
   AdamW optimizer_;

@@ -37,6 +37,7 @@ enum class Cargo : uint8_t {
   kActivationGradients,  // of a micro-batch, back
   kEmbedding,            // the values of a tied embedding
   kTensor,               // of a checkpoint
+  kPattern,              // which weights of one matrix exist
   kSummands,             // a piece of a tensor that the ranks of the tensor axis add up
 };
 

@@ -61,6 +61,8 @@ std::string text_of(Cargo cargo, int32_t index) {
       return "the embedding's values";
     case Cargo::kSummands:
       return fmt::format("piece {} of a sum", index);
+    case Cargo::kPattern:
+      return "the pattern of a weight";
     case Cargo::kTensor:
       return fmt::format("tensor {} of the checkpoint", index);
   }

@@ -107,11 +107,19 @@ class Checker {
     if (stages > recipe_.model.layers)
       fail_usage("{}: parallel.pipeline = {}: expected 1 to {} (model.layers): each stage has a layer",
                  at("parallel.pipeline"), stages, recipe_.model.layers);
-    if (recipe_.sparsity.method != SparsityMethod::kDense)
+    const SparsityConfig& sparsity = recipe_.sparsity;
+    if (sparsity.method == SparsityMethod::kDense) return;
+    if (sparsity.global)
       fail_usage(
-          "{}: parallel.pipeline = {}: sparsity.method = \"{}\" is not split into stages yet; expected 1, or "
-          "sparsity.method = \"dense\"",
-          at("parallel.pipeline"), stages, name_of(recipe_.sparsity.method));
+          "{}: parallel.pipeline = {}: sparsity.global = true chooses among the weights of all layers, and a "
+          "stage has those of its own; expected parallel.pipeline = 1, or sparsity.global = false",
+          at("parallel.pipeline"), stages);
+    if (sparsity.embedding && recipe_.model.tie_embeddings)
+      fail_usage(
+          "{}: parallel.pipeline = {}: sparsity.embedding = true with model.tie_embeddings = true is not "
+          "split into stages; expected parallel.pipeline = 1, sparsity.embedding = false, or untied "
+          "embeddings",
+          at("parallel.pipeline"), stages);
   }
 
   // What ranks that share matrices cannot do.

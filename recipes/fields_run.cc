@@ -31,7 +31,7 @@ std::vector<Field> parallel_fields() {
            "Stages that share the layers, each on parallel.data x parallel.tensor ranks; layers are split so "
            "that stages have about equal FLOPs. The first keeps the activations of as many micro-batches as "
            "there are "
-           "stages. At most model.layers. Never changes the result.",
+           "stages. At most model.layers. Never changes the result, sparse weights included.",
        .unit = "ranks",
        .raising = "less memory for weights on each rank; more waiting where a step has few micro-batches",
        .least = 1,

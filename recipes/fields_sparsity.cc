@@ -84,7 +84,7 @@ std::vector<Field> what_exists() {
        .place = [](Recipe& r) -> Place { return &r.sparsity.embedding; },
        .meaning =
            "Make the embedding sparse; with model.tie_embeddings = true the output head too, which is the "
-           "same matrix."},
+           "same matrix; then not with parallel.pipeline above 1."},
       {.key = "sparsity.head",
        .place = [](Recipe& r) -> Place { return &r.sparsity.head; },
        .meaning = "Make the output head sparse; needs model.tie_embeddings = false or sparsity.embedding."},
@@ -147,7 +147,7 @@ std::vector<Field> how_it_changes() {
        .place = [](Recipe& r) -> Place { return &r.sparsity.global; },
        .meaning =
            "Drop, grow and prune across all matrices instead of in each: matrices end with densities of "
-           "their own."},
+           "their own. Not with parallel.pipeline above 1, whose stages have some of them."},
   };
 }
 

@@ -23,14 +23,6 @@ void feed(Xxh128& hash, std::span<const T> values) {
   hash.update(values.data(), values.size_bytes());
 }
 
-void feed(Xxh128& hash, const Parameter& parameter, const Pattern& pattern) {
-  feed_header(hash, parameter);
-  const int64_t block[] = {pattern.block().rows, pattern.block().columns};
-  feed(hash, std::span<const int64_t>(block));
-  feed(hash, pattern.row_begin());
-  feed(hash, std::span<const int32_t>(columns_of(pattern)));
-}
-
 struct Declared {
   BlockShape block;
   int64_t nonzeros = 0;
@@ -117,17 +109,39 @@ nlohmann::json declared_sparsity(const Parameters& parameters) {
   return declared;
 }
 
+void TopologyHash::add(const Parameter& parameter, const Pattern& pattern) {
+  feed_header(hash_, parameter);
+  const int64_t block[] = {pattern.block().rows, pattern.block().columns};
+  feed(hash_, std::span<const int64_t>(block));
+  feed(hash_, pattern.row_begin());
+  feed(hash_, std::span<const int32_t>(columns_of(pattern)));
+}
+
 std::string topology_hash(const Parameters& parameters) {
   if (parameters.sparse_runs().empty()) return "";
-  Xxh128 hash;
+  TopologyHash hash;
   for (size_t i = 0; i < parameters.list().size(); ++i)
     if (parameters.list()[i].sparse)
-      feed(hash, parameters.list()[i], parameters.pattern_of(static_cast<int>(i)));
+      hash.add(parameters.list()[i], parameters.pattern_of(static_cast<int>(i)));
   return hash.hex();
+}
+
+std::vector<int64_t> declared_sizes(const Manifest& manifest, const Parameters& whole) {
+  std::vector<int64_t> sizes;
+  for (const Parameter& parameter : whole.list())
+    sizes.push_back(manifest.sparsity.contains(parameter.name)
+                        ? manifest.sparsity.at(parameter.name).at("nonzeros").get<int64_t>()
+                        : parameter.shape.elements());
+  return sizes;
 }
 
 std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                      const Parameters& parameters) {
+  return read_patterns(checkpoint, manifest, parameters, parameters);
+}
+
+std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                     const Parameters& whole, const Parameters& parameters) {
   std::vector<SparseRun> sparse;
   expect(manifest.topology_hash.empty() == manifest.sparsity.empty(),
          "{}: expected both a topology hash and densities, or neither, got topology hash \"{}\" and {} "
@@ -135,22 +149,23 @@ std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, co
          checkpoint.string(), manifest.topology_hash, manifest.sparsity.size());
   if (manifest.topology_hash.empty()) return sparse;
   const DatasetReader file(checkpoint, manifest, kTopologyFile);
-  Xxh128 hash;
-  for (const ParameterRun run : parameters.runs()) {
+  TopologyHash hash;
+  for (const ParameterRun run : whole.runs()) {
     std::vector<Pattern> patterns;
     for (int i = run.first; i < run.first + run.count; ++i) {
-      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      const Parameter& parameter = whole.list()[static_cast<size_t>(i)];
       if (manifest.sparsity.contains(parameter.name))
         patterns.push_back(read_pattern(file, manifest, checkpoint, parameter));
     }
     if (patterns.empty()) continue;
     expect(static_cast<int>(patterns.size()) == run.count,
            "{}: expected all or none of the {} matrices from {} on to have patterns, got {}",
-           checkpoint.string(), run.count, parameters.list()[static_cast<size_t>(run.first)].name,
+           checkpoint.string(), run.count, whole.list()[static_cast<size_t>(run.first)].name,
            patterns.size());
     for (size_t i = 0; i < patterns.size(); ++i)
-      feed(hash, parameters.list()[static_cast<size_t>(run.first) + i], patterns[i]);
-    sparse.push_back({run, Pattern::stacked(patterns)});
+      hash.add(whole.list()[static_cast<size_t>(run.first) + i], patterns[i]);
+    const int here = parameters.find(whole.list()[static_cast<size_t>(run.first)].name);
+    if (here >= 0) sparse.push_back({{here, run.count}, Pattern::stacked(patterns)});
   }
   const std::string got = hash.hex();
   expect(got == manifest.topology_hash, "{}: expected topology hash {}, got {}: its patterns are not its own",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "framework/checkpoint/checkpoint.h"
+#include "framework/core/hash.h"
 #include "framework/model/parameters.h"
 
 namespace fern {
@@ -19,8 +20,16 @@ FileRecord write_topology(const std::filesystem::path& path, const Parameters& p
 // Manifest::sparsity of these parameters.
 nlohmann::json declared_sparsity(const Parameters& parameters);
 
-// XXH3-128 over, for each sparse parameter in order, its name, shape, block and pattern (format.md). "" of a
-// dense model.
+// XXH3-128 over, for each sparse parameter in order, its name, shape, block and pattern (format.md).
+class TopologyHash {
+ public:
+  void add(const Parameter& parameter, const Pattern& pattern);
+  std::string hex() const { return hash_.hex(); }
+
+ private:
+  Xxh128 hash_;
+};
+// "" of a dense model.
 std::string topology_hash(const Parameters& parameters);
 
 // The checkpoint's patterns as runs of `parameters`; none of a dense checkpoint. Reads every hash, that of
@@ -28,6 +37,11 @@ std::string topology_hash(const Parameters& parameters);
 // declares otherwise; a run of which only some matrices have patterns.
 std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                      const Parameters& parameters);
+// The same of the `whole` model, of which the runs of `parameters` are kept.
+std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                     const Parameters& whole, const Parameters& parameters);
+// How many weights of each parameter exist, for Parameters::set_sizes().
+std::vector<int64_t> declared_sizes(const Manifest& manifest, const Parameters& whole);
 // REQUIRES: parameters have these patterns. Empty where the checkpoint says nothing.
 TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                     const Parameters& parameters);

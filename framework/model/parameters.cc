@@ -152,6 +152,26 @@ void Parameters::set_patterns(std::vector<SparseRun> sparse) {
   note_change();
 }
 
+void Parameters::set_sizes(std::span<const int64_t> nonzeros) {
+  expect(nonzeros.size() == list_.size() && sparse_.empty() && values_room_.shape().rank() == 0,
+         "[parameters] expected sizes of {} parameters that are elsewhere, got {}", list_.size(),
+         nonzeros.size());
+  for (const ParameterRun run : runs_) {
+    const auto first = list_.begin() + run.first, end = first + run.count;
+    const auto sizes = nonzeros.begin() + run.first;
+    const bool is_full = std::equal(first, end, sizes, [](const Parameter& parameter, int64_t size) {
+      return parameter.shape.elements() == size;
+    });
+    for (auto parameter = first; parameter != end; ++parameter) {
+      parameter->sparse = parameter->sparse || !is_full;
+      parameter->nonzeros = sizes[parameter - first];
+    }
+  }
+  lay_out();
+}
+
+bool Parameters::is_sparse() const { return std::ranges::any_of(list_, &Parameter::sparse); }
+
 void Parameters::lay_out() {
   for (const SparseRun& each : sparse_) {
     int64_t row = 0;

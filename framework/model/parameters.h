@@ -92,6 +92,10 @@ class Parameters {
   // offsets have changed (train/topology_change.h does it). Errors: a pattern that is not of the run's shape;
   // no room.
   void set_patterns(std::vector<SparseRun> sparse);
+  // Of a layout whose values are elsewhere: lays it out for so many weights of each parameter, by list().
+  // Runs that have all of them and were not sparse stay dense. REQUIRES: no patterns; not allocated.
+  void set_sizes(std::span<const int64_t> nonzeros);
+  bool is_sparse() const;  // any of them
   // Gives memory that the buffers no longer fill back to the system.
   void give_back_unused() const;
   const std::vector<SparseRun>& sparse_runs() const { return sparse_; }

@@ -1,5 +1,7 @@
 #include "framework/model/part.h"
 
+#include <algorithm>
+
 #include "framework/core/error.h"
 
 namespace fern {
@@ -7,16 +9,17 @@ namespace fern {
 std::vector<ChunkRun> chunks_in_whole(const Parameters& part, const Parameters& whole) {
   if (&part == &whole) return {{0, 0, whole.padded_elements() / kParameterChunk}};
   std::vector<ChunkRun> runs;
-  int64_t end = part.padded_elements();
+  int64_t end = 0;  // of the group
   for (size_t i = part.list().size(); i-- > 0;) {
     const Parameter& first = part.list()[i];
+    end = std::max(end, first.offset + first.elements());
     if (i > 0 && !first.begins_group) continue;
     const int there = whole.find(first.name);
     expect(there >= 0, "[part] '{}' is no parameter of the whole model", first.name);
     runs.push_back({first.offset / kParameterChunk,
                     whole.list()[static_cast<size_t>(there)].offset / kParameterChunk,
-                    (end - first.offset) / kParameterChunk});
-    end = first.offset;
+                    (end - first.offset + kParameterChunk - 1) / kParameterChunk});
+    end = 0;
   }
   return runs;
 }

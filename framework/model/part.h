@@ -23,7 +23,7 @@ struct ChunkRun {
   int64_t part = 0, whole = 0, count = 0;
   bool operator==(const ChunkRun&) const = default;
 };
-// REQUIRES: both laid out by the same model, without patterns where the part is not the whole.
+// REQUIRES: both laid out by the same model.
 std::vector<ChunkRun> chunks_in_whole(const Parameters& part, const Parameters& whole);
 
 }  // namespace fern

@@ -28,15 +28,18 @@ std::vector<Change> Method::counts(int64_t, std::span<const WeightView> views) c
 Pattern Method::next(int64_t, size_t, const WeightView& view, Change) const { return view.pattern; }
 
 // An update drops the largest share at first, and grows as many.
-std::vector<GrowthScores> Method::growth_scores() const {
+std::vector<GrowthScores> Method::growth_scores(std::span<const size_t> weights) const {
   const auto most_of = [&](int64_t blocks) {
     return std::llround(config().drop_fraction * static_cast<double>(blocks));
   };
-  if (config().global)
-    return GrowthScores::competing(setup_.weights,
-                                   most_of(std::accumulate(budget_.begin(), budget_.end(), int64_t{0})));
   std::vector<GrowthScores> scores;
-  for (size_t i = 0; i < budget_.size(); ++i) {
+  if (config().global) {
+    const int64_t blocks = std::accumulate(budget_.begin(), budget_.end(), int64_t{0});
+    std::vector<GrowthScores> all = GrowthScores::competing(setup_.weights, most_of(blocks));
+    for (const size_t i : weights) scores.push_back(std::move(all[i]));
+    return scores;
+  }
+  for (const size_t i : weights) {
     const Cells cells = this->cells(i);
     const int64_t blocks = budget_[i] / cells.count;
     // Of several cells any one may drop all.

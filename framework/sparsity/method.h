@@ -22,11 +22,15 @@ struct MethodSetup {
       {};  // blocks of each weight, where it begins with given patterns; empty: the config's
 };
 
-// What a method sees of one weight at an update. The spans may be empty where nothing reads them.
+// What a method sees of one weight at an update. The spans may be empty where nothing reads them. Of a weight
+// that another process holds the pattern has no blocks.
 struct WeightView {
   const Pattern& pattern;
   std::span<const float> values = {};          // nonzeros(), in the pattern's order
   std::span<const Candidate> candidates = {};  // of its GrowthScores, when the method is scored()
+  int64_t blocks_elsewhere = 0;
+  bool is_here() const { return blocks_elsewhere == 0; }
+  int64_t blocks() const { return pattern.blocks() + blocks_elsewhere; }
 };
 
 // Blocks of one weight that an update drops and grows.
@@ -49,21 +53,23 @@ class Method {
   explicit Method(MethodSetup setup);
   virtual ~Method() = default;
 
-  // The pattern before the first step: with the budget's blocks, unless the method begins with more.
+  // The pattern before the first step: with the budget's blocks, unless the method begins with more; and how
+  // many that are.
   virtual Pattern initial(size_t weight) const;
+  virtual int64_t initial_blocks(size_t weight) const { return budget_[weight]; }
   // Whether patterns change after optimizer step `step`, counted from 1.
   virtual bool updates_after(int64_t step) const;
   // Whether growing wants scores of the gradients.
   virtual bool scored() const { return false; }
-  // Blocks that each weight drops and grows in the update after `step`. Reads candidates of scored() methods;
-  // values only with config.global.
+  // Blocks that each weight drops and grows in the update after `step`; any number for those elsewhere. Reads
+  // candidates of scored() methods; values only with config.global, and then all weights are here.
   virtual std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const;
   // The pattern of one weight after the update; its values are read. REQUIRES: `change` is the weight's of
   // counts(). A pattern with a rule (fan-in, n_of_m) may change less than that, never its rule.
   virtual Pattern next(int64_t step, size_t weight, const WeightView& view, Change change) const;
 
-  // Empty scores of each weight, as large as an update may need; with config.global they compete.
-  std::vector<GrowthScores> growth_scores() const;
+  // Empty scores of these weights, as large as an update may need; with config.global all compete.
+  std::vector<GrowthScores> growth_scores(std::span<const size_t> weights) const;
   // Rows whose gradient is to be scored at `step`: in the scoring_steps up to an update each row comes once.
   RowRange scored_rows(int64_t step, size_t weight) const;
   // The rows of one of the scoring_steps parts.

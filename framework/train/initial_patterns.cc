@@ -1,5 +1,6 @@
 #include "framework/train/initial_patterns.h"
 
+#include <algorithm>
 #include <numeric>
 #include <span>
 
@@ -10,8 +11,12 @@ namespace fern {
 
 namespace {
 
+const std::string& name_of(const Parameters& parameters, ParameterRun run) {
+  return parameters.list()[static_cast<size_t>(run.first)].name;
+}
+
 bool is_sparse(const SparsityConfig& config, const Parameters& parameters, ParameterRun run) {
-  return is_sparse(config, parameters.list()[static_cast<size_t>(run.first)].name);
+  return is_sparse(config, name_of(parameters, run));
 }
 
 std::vector<SparseWeight> sparse_weights(const SparsityConfig& config, const Parameters& parameters) {
@@ -57,17 +62,34 @@ std::unique_ptr<Method> make_method(const SparsityConfig& config, const Paramete
       {.config = config, .weights = std::move(weights), .train_steps = train_steps, .seed = seed});
 }
 
+size_t weight_of(const Method& method, const std::string& name) {
+  const std::vector<SparseWeight>& weights = method.setup().weights;
+  const auto found = std::ranges::find(weights, name, &SparseWeight::name);
+  expect(found != weights.end(), "[sparsity] expected '{}' among the {} sparse weights", name,
+         weights.size());
+  return static_cast<size_t>(found - weights.begin());
+}
+
 std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
                                std::vector<Pattern> patterns) {
   std::vector<SparseRun> sparse;
-  size_t weight = 0;
   for (const ParameterRun run : parameters.runs()) {
     if (!is_sparse(method.setup().config, parameters, run)) continue;
-    const auto count = static_cast<size_t>(run.count);
-    sparse.push_back({run, Pattern::stacked(std::span(patterns).subspan(weight, count))});
-    weight += count;
+    const size_t first = weight_of(method, name_of(parameters, run));
+    sparse.push_back(
+        {run, Pattern::stacked(std::span(patterns).subspan(first, static_cast<size_t>(run.count)))});
   }
   return sparse;
+}
+
+std::vector<SparseRun> runs_in(const Parameters& parameters, const Parameters& whole,
+                               std::vector<SparseRun> sparse) {
+  std::vector<SparseRun> here;
+  for (auto& [run, pattern] : sparse) {
+    const int first = parameters.find(name_of(whole, run));
+    if (first >= 0) here.push_back({{first, run.count}, std::move(pattern)});
+  }
+  return here;
 }
 
 void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& parameters) {
@@ -77,21 +99,38 @@ void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& paramete
 }
 
 void set_initial_patterns(Parameters& parameters, const Method& method) {
-  std::vector<Pattern> patterns;
-  for (size_t i = 0; i < method.setup().weights.size(); ++i) patterns.push_back(method.initial(i));
+  std::vector<Pattern> patterns(method.setup().weights.size());
+  for (size_t i = 0; i < patterns.size(); ++i)
+    if (parameters.find(method.setup().weights[i].name) >= 0) patterns[i] = method.initial(i);
   set_first_patterns(parameters, method, runs_of(parameters, method, std::move(patterns)));
 }
 
 void set_first_patterns(Parameters& parameters, const Method& method, std::vector<SparseRun> sparse) {
   std::vector<ParameterRun> later;
-  size_t weight = 0;
-  for (const auto& [run, pattern] : sparse) {
-    if (may_be_hardly_sparse_later(method, weight, run, pattern)) later.push_back(run);
-    weight += static_cast<size_t>(run.count);
-  }
+  for (const auto& [run, pattern] : sparse)
+    if (may_be_hardly_sparse_later(method, weight_of(method, name_of(parameters, run)), run, pattern))
+      later.push_back(run);
   leave_full_dense(sparse, parameters);
   parameters.set_patterns(std::move(sparse));
   parameters.set_hardly_sparse_later(std::move(later));
+}
+
+void set_first_sizes(Parameters& whole, const Method& method, const std::vector<SparseRun>& sparse) {
+  const std::vector<SparseWeight>& weights = method.setup().weights;
+  std::vector<int64_t> sizes;
+  for (const Parameter& parameter : whole.list()) sizes.push_back(parameter.elements());
+  for (size_t i = 0; i < weights.size() && sparse.empty(); ++i)
+    sizes[static_cast<size_t>(whole.find(weights[i].name))] =
+        method.initial_blocks(i) * weights[i].block.elements();
+  for (const auto& [run, pattern] : sparse) {
+    int64_t row = 0;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const int64_t end = row + whole.list()[static_cast<size_t>(i)].shape[0];
+      sizes[static_cast<size_t>(i)] = pattern.values_before(end) - pattern.values_before(row);
+      row = end;
+    }
+  }
+  whole.set_sizes(sizes);
 }
 
 }  // namespace fern

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "framework/model/parameters.h"
@@ -15,9 +16,14 @@ namespace fern {
 // is sparse; those of make_method().
 std::unique_ptr<Method> make_method(const SparsityConfig& config, const Parameters& parameters,
                                     int64_t train_steps, uint64_t seed);
-// Patterns of the method's weights, in their order, as patterns of runs.
+// The number of the method's weight of that name. Errors: there is none.
+size_t weight_of(const Method& method, const std::string& name);
+// Patterns of the method's weights, in their order, as patterns of runs: of those that the parameters have.
 std::vector<SparseRun> runs_of(const Parameters& parameters, const Method& method,
                                std::vector<Pattern> patterns);
+// Of patterns of the whole model's runs, those of the runs that the parameters have.
+std::vector<SparseRun> runs_in(const Parameters& parameters, const Parameters& whole,
+                               std::vector<SparseRun> sparse);
 // Takes out the runs that have all their weights and no pattern among `parameters`: they stay dense, and so
 // do their products.
 void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& parameters);
@@ -26,5 +32,8 @@ void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& paramete
 void set_initial_patterns(Parameters& parameters, const Method& method);
 // The same with patterns of another origin, run by run in the order of runs_of().
 void set_first_patterns(Parameters& parameters, const Method& method, std::vector<SparseRun> sparse);
+// Lays out the whole model, of which this process holds a part, as with the method's initial patterns, or
+// with `sparse` of its runs where there are any.
+void set_first_sizes(Parameters& whole, const Method& method, const std::vector<SparseRun>& sparse);
 
 }  // namespace fern

@@ -1,8 +1,8 @@
 #include "framework/train/topology.h"
 
 #include <algorithm>
+#include <array>
 
-#include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
 #include "framework/sparsity/expand.h"
 #include "framework/train/initial_patterns.h"
@@ -17,14 +17,20 @@ int64_t elements_of(const SparseWeight& weight, RowRange rows) {
 
 }  // namespace
 
-Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena)
-    : method_(std::move(method)), parameters_(parameters) {
+Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena,
+                   std::optional<Part> part)
+    : method_(std::move(method)),
+      parameters_(parameters),
+      whole_(part ? part->whole : parameters),
+      link_(part ? part->link : solo_link_) {
   const MethodSetup& setup = method_->setup();
   for (const ParameterRun run : parameters.runs()) {
-    if (!is_sparse(setup.config, parameters.list()[static_cast<size_t>(run.first)].name)) continue;
+    const std::string& name = parameters.list()[static_cast<size_t>(run.first)].name;
+    if (!is_sparse(setup.config, name)) continue;
+    const size_t weight = weight_of(*method_, name);
     int64_t first_row = 0;
     for (int i = run.first; i < run.first + run.count; ++i) {
-      places_.push_back({i, run, first_row});
+      places_.push_back({weight + static_cast<size_t>(i - run.first), i, run, first_row});
       first_row += parameters.list()[static_cast<size_t>(i)].shape[0];
     }
   }
@@ -35,38 +41,51 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
     if (!method_->scored() && setup.config.method != SparsityMethod::kSet) continue;
     ever_.emplace_back(pattern.rows(), pattern.columns(), pattern.block()).add(pattern);
   }
-  if (!method_->scored()) return;
-  scores_ = method_->growth_scores();
+  if (!method_->scored() || places_.empty()) return;
+  scores_ = method_->growth_scores(weights_here());
   int64_t most = 0;
-  for (int64_t part = 0; part < setup.config.scoring_steps; ++part) {
+  for (int64_t turn = 0; turn < setup.config.scoring_steps; ++turn) {
     int64_t elements = 0;
-    for (size_t i = 0; i < places_.size(); ++i)
-      elements += elements_of(setup.weights[i], method_->scored_part(part, i));
+    for (const size_t i : weights_here())
+      elements += elements_of(setup.weights[i], method_->scored_part(turn, i));
     most = std::max(most, elements);
   }
-  window_ = arena.allocate(DType::kF32, {(most + kParameterChunk - 1) / kParameterChunk * kParameterChunk});
+  room_ = arena.allocate(DType::kF32, {(most + kParameterChunk - 1) / kParameterChunk * kParameterChunk});
 }
 
-std::vector<Topology::Part> Topology::parts_of(int64_t step) const {
-  std::vector<Part> parts;
+std::vector<size_t> Topology::weights_here() const {
+  std::vector<size_t> weights;
+  for (const Place& place : places_) weights.push_back(place.weight);
+  return weights;
+}
+
+std::vector<Topology::Window> Topology::windows_of(int64_t step) const {
+  std::vector<Window> windows;
   int64_t offset = 0;
   for (size_t i = 0; i < places_.size(); ++i) {
-    const SparseWeight& weight = method_->setup().weights[i];
-    const RowRange rows = method_->scored_rows(step, i);
-    const int64_t elements = elements_of(weight, rows);
+    const RowRange rows = method_->scored_rows(step, places_[i].weight);
+    const int64_t elements = elements_of(weight_at(i), rows);
     if (elements == 0) continue;
-    parts.push_back(
-        {i, rows, window_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight.columns})});
+    windows.push_back(
+        {i, rows,
+         room_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight_at(i).columns})});
     offset += elements;
   }
-  return parts;
+  return windows;
+}
+
+int64_t Topology::scored_elements(int64_t step) const {
+  int64_t elements = 0;
+  for (size_t i = 0; i < method_->setup().weights.size(); ++i)
+    elements += elements_of(method_->setup().weights[i], method_->scored_rows(step, i));
+  return elements;
 }
 
 bool Topology::begin_step(int64_t step) {
   std::vector<ScoredRows> rows;
-  for (const Part& part : parts_of(step)) {
-    const Place& place = places_[part.weight];
-    rows.push_back({place.run, place.first_row + part.rows.first, part.gradient});
+  for (const Window& window : windows_of(step)) {
+    const Place& place = places_[window.place];
+    rows.push_back({place.run, place.first_row + window.rows.first, window.gradient});
   }
   const bool scores = !rows.empty();
   parameters_.set_scored_rows(std::move(rows));
@@ -74,26 +93,25 @@ bool Topology::begin_step(int64_t step) {
 }
 
 void Topology::take_scores(int64_t step) {
-  for (const Part& part : parts_of(step))
-    scores_[part.weight].offer_rows(pattern_of(part.weight), part.gradient.as<float>(), part.rows.first,
-                                    part.rows.last);
+  for (const Window& window : windows_of(step))
+    scores_[window.place].offer_rows(pattern_of(window.place), window.gradient.as<float>(), window.rows.first,
+                                     window.rows.last);
   parameters_.set_scored_rows({});
 }
 
-Pattern Topology::pattern_of(size_t weight) const {
-  const Place& place = places_[weight];
-  if (parameters_.list()[static_cast<size_t>(place.parameter)].sparse)
-    return parameters_.pattern_of(place.parameter);
-  const SparseWeight& shape = method_->setup().weights[weight];
+Pattern Topology::pattern_of(size_t place) const {
+  const int parameter = places_[place].parameter;
+  if (parameters_.list()[static_cast<size_t>(parameter)].sparse) return parameters_.pattern_of(parameter);
+  const SparseWeight& shape = weight_at(place);
   return Pattern::full(shape.rows, shape.columns, shape.block);
 }
 
 // In the pattern's order, also of a matrix that is still dense and so lies row by row; `room` is for those
 // that lie in another.
-std::span<const float> Topology::values_of(size_t weight, const Pattern& pattern,
+std::span<const float> Topology::values_of(size_t place, const Pattern& pattern,
                                            std::vector<float>& room) const {
-  const Tensor values = parameters_.value(places_[weight].parameter);
-  const bool is_sparse = parameters_.list()[static_cast<size_t>(places_[weight].parameter)].sparse;
+  const Tensor values = parameters_.value(places_[place].parameter);
+  const bool is_sparse = parameters_.list()[static_cast<size_t>(places_[place].parameter)].sparse;
   if (is_sparse || pattern.block() == BlockShape{}) return values.values<float>();
   room.resize(static_cast<size_t>(values.elements()));
   gather(room, values.values<float>(), pattern);
@@ -103,59 +121,47 @@ std::span<const float> Topology::values_of(size_t weight, const Pattern& pattern
 std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
                                                      int64_t updates) {
   if (!method_->updates_after(step)) return std::nullopt;
-  const size_t weights = places_.size();
+  const size_t places = places_.size();
   std::vector<Pattern> patterns;
-  std::vector<std::vector<float>> rooms(weights);
-  std::vector<std::vector<Candidate>> candidates(weights);
-  for (size_t i = 0; i < weights; ++i) {
+  std::vector<std::vector<float>> rooms(places);
+  std::vector<std::vector<Candidate>> candidates(places);
+  for (size_t i = 0; i < places; ++i) {
     patterns.push_back(pattern_of(i));
     if (!scores_.empty()) candidates[i] = scores_[i].candidates();
   }
   std::vector<WeightView> views;
-  for (size_t i = 0; i < weights; ++i)
+  for (size_t i = 0; i < places; ++i)
     views.push_back({patterns[i], values_of(i, patterns[i], rooms[i]), candidates[i]});
-  const std::vector<Change> changes = method_->counts(step, views);
-  std::vector<Pattern> next;
-  bool grows = false;
-  for (size_t i = 0; i < weights; ++i) {
-    next.push_back(method_->next(step, i, views[i], changes[i]));
-    grows = grows || changes[i].grow > 0;
-    grown_[i] = std::ranges::count(value_origins(next[i], patterns[i]), -1);
-    if (!ever_.empty()) ever_[i].add(next[i]);
+  const std::vector<Change> changes = method_->counts(step, with_those_elsewhere(views));
+  std::vector<Pattern> next(changes.size());
+  double grows = 0;
+  for (size_t i = 0; i < places; ++i) {
+    const size_t weight = places_[i].weight;
+    next[weight] = method_->next(step, weight, views[i], changes[weight]);
+    grows += static_cast<double>(changes[weight].grow);
+    grown_[i] = std::ranges::count(value_origins(next[weight], patterns[i]), -1);
+    if (!ever_.empty()) ever_[i].add(next[weight]);
   }
+  link_.sum({&grows, 1});
   std::vector<SparseRun> sparse = runs_of(parameters_, *method_, std::move(next));
   leave_full_dense(sparse, parameters_);
+  const TopologyCounts here =
+      change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows > 0);
   TopologyUpdate update;
-  update.counts = change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows);
-  update.nonzeros = parameters_.elements();
-  update.hash = topology_hash(parameters_);
+  update.counts = sum_over_processes(here);
+  update.nonzeros = whole_.elements();
+  update.hash = hash_of_all();
   for (GrowthScores& scores : scores_) scores.clear();
   return update;
-}
-
-std::vector<TopologyMemory::Scores> Topology::scores() const {
-  std::vector<TopologyMemory::Scores> all;
-  for (size_t i = 0; i < scores_.size(); ++i) {
-    std::vector<uint64_t> state = scores_[i].state();
-    if (!state.empty()) all.push_back({method_->setup().weights[i].name, std::move(state)});
-  }
-  return all;
-}
-
-std::vector<TopologyMemory::EverActive> Topology::ever_active() const {
-  std::vector<TopologyMemory::EverActive> all;
-  for (size_t i = 0; i < ever_.size(); ++i)
-    all.push_back({method_->setup().weights[i].name, ever_[i].bits()});
-  return all;
 }
 
 // A checkpoint that does not say which weights were once active leaves those of its own patterns alone.
 void Topology::restore(const TopologyMemory& memory) {
   for (size_t i = 0; i < scores_.size(); ++i)
     for (const auto& [name, state] : memory.scores)
-      if (name == method_->setup().weights[i].name) scores_[i].restore(state);
+      if (name == weight_at(i).name) scores_[i].restore(state);
   for (size_t i = 0; i < ever_.size(); ++i) {
-    const SparseWeight& weight = method_->setup().weights[i];
+    const SparseWeight& weight = weight_at(i);
     ever_[i] = EverActive(weight.rows, weight.columns, weight.block);
     for (const auto& [name, bits] : memory.ever_active)
       if (name == weight.name) ever_[i].restore(bits);
@@ -171,22 +177,33 @@ bool Topology::watches(int64_t step) const {
 
 std::vector<double> Topology::gradient_norms(Slice counted, ScalarReducer& scalars) const {
   std::vector<int> indices;
-  for (const Place& place : places_) indices.push_back(place.parameter);
-  return fern::gradient_norms(parameters_, indices, counted, scalars);
+  for (const SparseWeight& weight : method_->setup().weights) indices.push_back(whole_.find(weight.name));
+  return fern::gradient_norms(parameters_, whole_, indices, counted, scalars);
 }
 
 SparsityMetrics Topology::metrics(std::span<const double> norms, bool updated) const {
-  SparsityMetrics metrics;
+  constexpr size_t kNumbers = 5;
+  const std::vector<SparseWeight>& weights = method_->setup().weights;
+  std::vector<double> told(weights.size() * kNumbers);
   for (size_t i = 0; i < places_.size(); ++i) {
     const Pattern pattern = pattern_of(i);
     const ActiveNeurons active = active_neurons(pattern);
-    metrics.weights.push_back({.name = method_->setup().weights[i].name,
-                               .elements = pattern.rows() * pattern.columns(),
-                               .nonzeros = pattern.nonzeros(),
-                               .active_rows = active.rows,
-                               .active_columns = active.columns,
-                               .ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights(),
-                               .grown = updated ? grown_[i] : 0,
+    const int64_t ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights();
+    const std::array<int64_t, kNumbers> own = {pattern.nonzeros(), active.rows, active.columns, ever_active,
+                                               updated ? grown_[i] : 0};
+    std::ranges::copy(own, told.begin() + static_cast<std::ptrdiff_t>(places_[i].weight * kNumbers));
+  }
+  link_.sum(told);
+  SparsityMetrics metrics;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto number = [&](size_t n) { return static_cast<int64_t>(told[i * kNumbers + n]); };
+    metrics.weights.push_back({.name = weights[i].name,
+                               .elements = weights[i].rows * weights[i].columns,
+                               .nonzeros = number(0),
+                               .active_rows = number(1),
+                               .active_columns = number(2),
+                               .ever_active = number(3),
+                               .grown = number(4),
                                .gradient_norm = norms[i]});
   }
   return metrics;

@@ -14,9 +14,11 @@
 #include "framework/optim/adamw.h"
 #include "framework/sparsity/method.h"
 #include "framework/train/initial_patterns.h"
+#include "framework/train/pattern_link.h"
 #include "framework/train/reducers.h"
 #include "framework/train/topology_change.h"
 #include "framework/train/topology_metrics.h"
+#include "framework/train/weight_record.h"
 
 namespace fern {
 
@@ -24,26 +26,37 @@ namespace fern {
 struct TopologyUpdate {
   TopologyCounts counts;
   int64_t nonzeros = 0;
-  std::string hash;  // of all patterns
+  std::string hash;  // of all patterns; only where all are here, and on the process that writes checkpoints
 };
 
 class Topology {
  public:
+  // The weights that are here, where others are elsewhere.
+  struct Part {
+    Parameters& whole;  // the layout of the whole model; kept as large as its patterns
+    PatternLink& link;
+  };
   // Takes room in `arena` (which may be measuring) for the rows of dense gradient that one step scores.
-  // Borrows the parameters. REQUIRES: they have the method's initial patterns, or later ones.
-  Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena);
+  // Borrows the parameters, and what `part` names. REQUIRES: they have the method's initial patterns, or
+  // later ones.
+  Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena& arena,
+           std::optional<Part> part = std::nullopt);
 
   const Method& method() const { return *method_; }
+  // Whether some weights are elsewhere.
+  bool is_part() const { return &whole_ != &parameters_; }
   // Rows scored in one step, f32, flat, whole chunks; empty when the method scores none. To be reduced as
   // gradients are.
-  const Tensor& scored() const { return window_; }
+  const Tensor& scored() const { return room_; }
   // Whether step `step` (from 1), which is about to begin, scores rows. If so backward adds their gradient to
   // scored().
   bool begin_step(int64_t step);
   // scored() holds the sums over all processes.
   void take_scores(int64_t step);
+  // Elements of the dense gradients that all processes together score at `step`, one copy of each.
+  int64_t scored_elements(int64_t step) const;
   // Changes the patterns if an update follows `step`, after its optimizer update. Every process comes to the
-  // same patterns. REQUIRES: between two steps.
+  // same patterns of what it holds, and hears of all. REQUIRES: between two steps. All processes call it.
   std::optional<TopologyUpdate> update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
                                              int64_t updates);
 
@@ -53,39 +66,63 @@ class Topology {
   // Norms of the step's gradients, weight by weight. REQUIRES: before update_after(). All processes call it.
   std::vector<double> gradient_norms(Slice counted, ScalarReducer& scalars) const;
   // As the patterns now are. `norms` as gradient_norms() gave them; `updated`: update_after() has just
-  // changed patterns.
+  // changed patterns. All processes call it.
   SparsityMetrics metrics(std::span<const double> norms, bool updated) const;
 
-  // For checkpoints. restore() REQUIRES: the parameters have the checkpoint's patterns.
-  std::vector<TopologyMemory::Scores> scores() const;
-  std::vector<TopologyMemory::EverActive> ever_active() const;
+  // For checkpoints. What is remembered of all weights, with their patterns where these are not all here:
+  // on the process that writes; empty on others. All processes call it.
+  struct Memory {
+    std::optional<Parameters> whole = {};  // with all patterns
+    TopologyMemory memory = {};
+  };
+  Memory memory(const WeightAges& ages) const;
+  // REQUIRES: the parameters have the checkpoint's patterns.
   void restore(const TopologyMemory& memory);
 
   size_t bytes() const;  // of what is kept outside the arena
 
  private:
-  // A weight of the method: which parameter, and where in its run.
+  // A weight of the method that is here: which parameter, and where in its run.
   struct Place {
+    size_t weight = 0;
     int parameter = 0;
     ParameterRun run;
     int64_t first_row = 0;
   };
-  struct Part {
-    size_t weight = 0;
+  // Rows that are scored in one step.
+  struct Window {
+    size_t place = 0;
     RowRange rows;
-    Tensor gradient;  // [rows, columns], in the window
+    Tensor gradient;  // [rows, columns], in the room for all
   };
-  std::vector<Part> parts_of(int64_t step) const;
-  Pattern pattern_of(size_t weight) const;
-  std::span<const float> values_of(size_t weight, const Pattern& pattern, std::vector<float>& room) const;
+  const SparseWeight& weight_at(size_t place) const {
+    return method_->setup().weights[places_[place].weight];
+  }
+  std::vector<Window> windows_of(int64_t step) const;
+  Pattern pattern_of(size_t place) const;
+  std::span<const float> values_of(size_t place, const Pattern& pattern, std::vector<float>& room) const;
+  std::vector<size_t> weights_here() const;
+  // Views of all weights of the method.
+  std::vector<WeightView> with_those_elsewhere(std::span<const WeightView> here) const;
+  TopologyCounts sum_over_processes(const TopologyCounts& counts);
+  std::string hash_of_all() const;
+  // On the process that writes, what the one that holds the weight tells; empty on others.
+  WeightRecord bring(size_t weight, std::optional<WeightRecord> own) const;
+  WeightRecord record_at(size_t place, const WeightAges& ages) const;
+  std::vector<SparseRun> sparse_of_whole(std::span<const Pattern> patterns) const;
+  std::optional<size_t> place_of(size_t weight) const;  // none: it is elsewhere
+  const Parameter& in_whole(size_t weight) const;
 
   std::unique_ptr<Method> method_;
   Parameters& parameters_;
-  std::vector<Place> places_;
-  std::vector<GrowthScores> scores_;             // by weight; none unless the method is scored()
-  std::vector<EverActive> ever_;                 // by weight; none unless weights come back
-  std::vector<int64_t> first_nonzeros_, grown_;  // by weight: at the start; by the last update
-  Tensor window_;
+  Parameters& whole_;  // parameters_, where all weights are here
+  SoloPatternLink solo_link_;
+  PatternLink& link_;
+  std::vector<Place> places_;                    // in the order of weights
+  std::vector<GrowthScores> scores_;             // by place; none unless the method is scored()
+  std::vector<EverActive> ever_;                 // by place; none unless weights come back
+  std::vector<int64_t> first_nonzeros_, grown_;  // by place: at the start; by the last update
+  Tensor room_;
 };
 
 }  // namespace fern

@@ -11,7 +11,7 @@ namespace fern {
 namespace {
 
 // A parameter's gradients chunk by chunk of the flat buffer: a chunk is whole on the one process that counts
-// it.
+// it, and begins where it does in the whole model's.
 int64_t first_chunk(const Parameter& parameter) { return parameter.offset / kParameterChunk; }
 int64_t end_chunk(const Parameter& parameter) {
   return (parameter.offset + parameter.elements() + kParameterChunk - 1) / kParameterChunk;
@@ -86,12 +86,18 @@ ActiveNeurons active_neurons(const Pattern& pattern) {
   return active;
 }
 
-std::vector<double> gradient_norms(const Parameters& parameters, std::span<const int> indices, Slice counted,
-                                   ScalarReducer& scalars) {
+std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
+                                   std::span<const int> indices, Slice counted, ScalarReducer& scalars) {
   const std::span<const float> gradients = parameters.gradients().values<float>();
   std::vector<double> squares;
   for (const int index : indices) {
-    const Parameter& parameter = parameters.list()[static_cast<size_t>(index)];
+    const Parameter& in_whole = whole.list()[static_cast<size_t>(index)];
+    const int here = parameters.find(in_whole.name);
+    if (here < 0) {
+      squares.resize(squares.size() + static_cast<size_t>(end_chunk(in_whole) - first_chunk(in_whole)));
+      continue;
+    }
+    const Parameter& parameter = parameters.list()[static_cast<size_t>(here)];
     for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) {
       const int64_t begin = std::max(chunk * kParameterChunk, parameter.offset);
       const int64_t end = std::min((chunk + 1) * kParameterChunk, parameter.offset + parameter.elements());
@@ -105,7 +111,7 @@ std::vector<double> gradient_norms(const Parameters& parameters, std::span<const
   std::vector<double> norms;
   auto square = squares.begin();
   for (const int index : indices) {
-    const Parameter& parameter = parameters.list()[static_cast<size_t>(index)];
+    const Parameter& parameter = whole.list()[static_cast<size_t>(index)];
     double sum = 0;
     for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) sum += *square++;
     norms.push_back(std::sqrt(sum));

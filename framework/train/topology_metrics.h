@@ -59,9 +59,10 @@ struct ActiveNeurons {
 };
 ActiveNeurons active_neurons(const Pattern& pattern);
 
-// The norm of each listed parameter's summed gradient, with the same bits for every layout of processes.
-// `counted` is this process's (GradReducer); all processes call it.
-std::vector<double> gradient_norms(const Parameters& parameters, std::span<const int> indices, Slice counted,
-                                   ScalarReducer& scalars);
+// The norm of the summed gradient of each listed parameter of `whole`, of which `parameters` are here, with
+// the same bits for every layout of processes. `counted` is this process's (GradReducer); all processes call
+// it.
+std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
+                                   std::span<const int> indices, Slice counted, ScalarReducer& scalars);
 
 }  // namespace fern

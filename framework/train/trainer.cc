@@ -167,11 +167,10 @@ void Trainer::change_topology() {
 
 // Scoring takes the dense gradient of some rows: one product more.
 double Trainer::flops_of_step() const {
-  const Parameters& parameters = whole();
   const BatchShape& shape = parts_.loader.shape();
-  double per_token = training_flops_per_token(parts_.model.config(), parameters, shape.context);
-  for (const ScoredRows& rows : parameters.scored_rows())
-    per_token += 2.0 * static_cast<double>(rows.gradient_RI.elements());
+  double per_token = training_flops_per_token(parts_.model.config(), whole(), shape.context);
+  if (parts_.topology != nullptr)
+    per_token += 2.0 * static_cast<double>(parts_.topology->scored_elements(step_ + 1));
   return per_token *
          static_cast<double>(parts_.loader.micro_batches() * shape.micro_sequences * shape.context);
 }

@@ -71,7 +71,7 @@ struct TrainParts {
   GradReducer* scored_gradients = nullptr;  // of topology->scored(); REQUIRED when that is not empty
   StageLink* link = nullptr;                // null: all layers are here
   CheckpointTensors* tensors = nullptr;     // null: all values and moments are here
-  const Parameters* whole = nullptr;        // layout of the whole model; null: the model's own
+  Parameters* whole = nullptr;              // layout of the whole model; null: the model's own
 };
 
 // Where and how a run saves. `manifest` carries model, recipe and tokenizer hash.
@@ -141,7 +141,7 @@ class Trainer {
   int64_t sent_bytes() const;
   void restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void save();
-  void write_checkpoint(TensorSource& tensors);
+  void write_checkpoint(TensorSource& tensors, Topology::Memory topology);
 
   // Of micro-batch m, in flight from its forward pass to its backward pass: the m-th, in turn.
   Pass& pass_of(int64_t micro) { return passes_[static_cast<size_t>(micro) % passes_.size()]; }

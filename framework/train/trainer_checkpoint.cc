@@ -21,21 +21,18 @@ std::vector<std::string> languages_of(const Loader& loader) {
 
 }  // namespace
 
-void Trainer::write_checkpoint(TensorSource& tensors) {
-  CheckpointContents contents{.parameters = whole(),
+void Trainer::write_checkpoint(TensorSource& tensors, Topology::Memory topology) {
+  CheckpointContents contents{.parameters = topology.whole ? *topology.whole : whole(),
                               .first_moment = {},
                               .second_moment = {},
                               .manifest = run_.manifest,
                               .ledger = parts_.ledger.to_json(),
                               .tokenizer_model = run_.tokenizer_model,
-                              .topology = {.ages = parts_.optimizer.ages(), .scores = {}},
+                              .topology = std::move(topology.memory),
                               .experts = experts_ ? experts_->memory() : ExpertMemory(),
                               .tensors = &tensors};
-  if (parts_.topology != nullptr) {
-    contents.topology.scores = parts_.topology->scores();
-    contents.topology.ever_active = parts_.topology->ever_active();
+  if (parts_.topology != nullptr)
     contents.manifest.state[kGivenBudget] = parts_.topology->method().setup().budget;
-  }
   contents.manifest.step = step_;
   contents.manifest.updates = updates_;
   contents.manifest.skipped_in_a_row = skipped_in_a_row_;
@@ -62,9 +59,12 @@ void Trainer::save() {
   std::exception_ptr failure;
   OwnTensors own(parts_.model.parameters(), parts_.optimizer);
   CheckpointTensors& tensors = parts_.tensors != nullptr ? *parts_.tensors : own;
+  Topology::Memory topology{.whole = {}, .memory = {.ages = parts_.optimizer.ages(), .scores = {}}};
+  if (parts_.topology != nullptr && (tensors.is_writer() || parts_.topology->is_part()))
+    topology = parts_.topology->memory(parts_.optimizer.ages());
   tensors.begin();
   if (tensors.is_writer()) try {
-      write_checkpoint(tensors);
+      write_checkpoint(tensors, std::move(topology));
     } catch (...) {
       failure = std::current_exception();
     }
@@ -83,11 +83,12 @@ void Trainer::save() {
 void Trainer::restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest) {
   Parameters& parameters = parts_.model.parameters();
   const bool is_dense = manifest.topology_hash.empty();
-  expect(is_dense == parameters.sparse_runs().empty() || (!is_dense && parts_.topology != nullptr),
+  expect(is_dense != whole().is_sparse() || (!is_dense && parts_.topology != nullptr),
          "{}: it is a checkpoint of a {} model, and the recipe's is {}; give the run another --out",
          checkpoint.string(), is_dense ? "dense" : "sparse", is_dense ? "sparse" : "dense");
   if (is_dense) return;
-  parameters.set_patterns(read_patterns(checkpoint, manifest, parameters));
+  parameters.set_patterns(read_patterns(checkpoint, manifest, whole(), parameters));
+  if (parts_.whole != nullptr) parts_.whole->set_sizes(declared_sizes(manifest, *parts_.whole));
   parts_.gradients.set_layout(parameters);
   parts_.optimizer.set_layout(parameters, parts_.gradients.slice());
   TopologyMemory memory = read_topology_memory(checkpoint, manifest, parameters);

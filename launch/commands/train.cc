@@ -73,7 +73,7 @@ class TrainCommand {
     claim_run_folder(folder_, recipe_, communicator_);
     TrainingRun training(recipe_, model, mesh_, sizes, data, folder_, communicator_, beginning);
     resume(training, checkpoint);
-    say_which_weights_exist(training.parameters(), model);
+    say_which_weights_exist(training, model);
     keep_recipe(folder_, recipe_, communicator_);
     return train(training, data, signals);
   }
@@ -116,7 +116,8 @@ class TrainCommand {
     warn_of_binding();
   }
 
-  void say_which_weights_exist(const Parameters& parameters, const ModelConfig& model) {
+  void say_which_weights_exist(const TrainingRun& training, const ModelConfig& model) {
+    const Parameters& parameters = training.all_parameters();
     if (communicator_.rank() != 0) return;
     if (recipe_.sparsity.method == SparsityMethod::kDense) {
       if (recipe_.sparsity.sparsity > 0)
@@ -132,7 +133,7 @@ class TrainCommand {
     if (parameters.elements() == parameters.dense_elements() && recipe_.sparsity.target_sparsity() == 0)
       spdlog::warn("sparsity.sparsity = 0 leaves every weight where it is");
     for (const std::string& line :
-         product_report(parameters, model, recipe_.batch.micro_sequences * model.context))
+         product_report(training.parameters(), model, recipe_.batch.micro_sequences * model.context))
       spdlog::info("{}", line);
   }
 

@@ -68,7 +68,7 @@ class Bench {
     const auto method = make_method(setup_of(pattern, block, rows_, columns_));
     const Pattern now = method->initial(0);
     const std::vector<float> values = random_values(now.nonzeros(), 3);
-    GrowthScores scores = std::move(method->growth_scores()[0]);
+    GrowthScores scores = std::move(method->growth_scores(std::vector<size_t>{0})[0]);
     std::vector<double> dense, product, scoring, choice, ratio;
     for (int i = 0; i <= repetitions_; ++i) {
       const double dense_ms = timed_ms([&] { dense_gradient(); });

@@ -51,9 +51,48 @@ TEST_F(PipelineRun, WhatCannotBeSplitIsRefusedWithWhatCan) {
   const Outcome ranks = run_fern_on(3, train("refused", stages(2)));
   EXPECT_EQ(ranks.exit_code, 2);
   EXPECT_TRUE(has(ranks.err, "does not divide the 3 ranks; start 4 (mpirun -n 4)")) << ranks.err;
-  const Outcome sparse = run_fern(train("refused", stages(2, {"--set", "sparsity.method=static"})));
-  EXPECT_EQ(sparse.exit_code, 2);
-  EXPECT_TRUE(has(sparse.err, "sparsity.method = \"dense\"")) << sparse.err;
+  const std::vector<std::string> sparse = {"--set", "sparsity.method=set", "--set", "sparsity.sparsity=0.5",
+                                           "--set", "sparsity.interval=5"};
+  const auto with = [&](const std::string& setting) {
+    std::vector<std::string> more = sparse;
+    more.insert(more.end(), {"--set", setting});
+    return run_fern(train("refused", stages(2, more)));
+  };
+  const Outcome global = with("sparsity.global=true");
+  EXPECT_EQ(global.exit_code, 2);
+  EXPECT_TRUE(has(global.err, "or sparsity.global = false")) << global.err;
+  const Outcome tied = with("sparsity.embedding=true");
+  EXPECT_EQ(tied.exit_code, 2);
+  EXPECT_TRUE(has(tied.err, "or untied embeddings")) << tied.err;
+}
+
+// RigL with an update every 5 steps, whose scores are gathered over the 3 steps before; one process is
+// stopped among these, and stages go on, and the other way round.
+TEST_F(PipelineRun, SparseWeightsEqualOneProcessAndGoOn) {
+  std::vector<std::string> rigl;
+  for (const char* setting :
+       {"sparsity.method=rigl", "sparsity.sparsity=0.8", "sparsity.interval=5", "sparsity.scoring_steps=3",
+        "sparsity.distribution=erdos_renyi", "train.steps=24", "checkpoint.every=9"})
+    rigl.insert(rigl.end(), {"--set", setting});
+  ASSERT_EQ(run_fern(train("rigl", rigl)).exit_code, 0);
+  const std::vector<std::string> topologies = topology_hashes("rigl");
+  EXPECT_GE(topologies.size(), 3u);
+  const Outcome two = run_fern_on(2, train("rigl_two", stages(2, rigl)));
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  expect_equal("rigl", "rigl_two");
+  EXPECT_EQ(topology_hashes("rigl_two"), topologies);
+  for (const std::string run : {"rigl", "rigl_two"}) {
+    const std::string broken = run + "_broken";
+    std::filesystem::copy(folder_ / run, folder_ / broken, std::filesystem::copy_options::recursive);
+    for (const auto& checkpoint : checkpoints(broken))
+      if (checkpoint.filename() != "step-000009") std::filesystem::remove_all(checkpoint);
+    const Outcome ended =
+        run == "rigl" ? run_fern_on(4, train(broken, stages(2, rigl))) : run_fern(train(broken, rigl));
+    ASSERT_EQ(ended.exit_code, 0) << ended.err;
+    EXPECT_TRUE(has(ended.err, "step-000009")) << ended.err;
+    expect_equal("rigl", broken);
+    EXPECT_EQ(topology_hashes(broken), topologies);
+  }
 }
 
 }  // namespace

@@ -18,6 +18,23 @@ constexpr ExpertConfig kExperts = {.count = 4,
                                    .z_loss = 0.001,
                                    .bias_rate = 0.001};
 
+// Patterns change after steps 2 and 4, so a run that stops after step 3 has gathered half of its scores.
+SparsityConfig sparse(SparsityMethod method, PatternKind pattern, double sparsity = 0.75) {
+  SparsityConfig config;
+  config.method = method;
+  config.pattern = pattern;
+  config.block = 8;
+  config.sparsity = sparsity;
+  config.interval = 2;
+  config.scoring_steps = 2;
+  return config;
+}
+
+SparsityConfig of_erdos_renyi(SparsityConfig config) {
+  config.distribution = Distribution::kErdosRenyi;
+  return config;
+}
+
 // What may differ between runs that must come out the same.
 struct Case {
   std::string name;
@@ -57,19 +74,51 @@ class Pipeline : public testing::TestWithParam<Case> {
 };
 INSTANTIATE_TEST_SUITE_P(
     Variants, Pipeline,
-    testing::Values(Case{"untied", {.shards = 4, .tied = false}}, Case{"tied", {.shards = 4, .tied = true}},
-                    Case{"tied_one_micro_batch_a_shard", {.shards = 12, .tied = true}},
-                    Case{"one_shard", {.shards = 1, .tied = false}},
-                    Case{"one_shard_tied", {.shards = 1, .tied = true}},
-                    Case{"recompute", {.shards = 4, .tied = false, .recompute = true}},
-                    Case{"recompute_tied", {.shards = 4, .tied = true, .recompute = true}},
-                    Case{"bf16", {.shards = 4, .tied = true, .dtype = DType::kBF16}},
-                    Case{"experts", {.shards = 4, .tied = false, .experts = kExperts}},
-                    Case{"experts_recompute",
-                         {.shards = 4, .tied = true, .experts = kExperts, .recompute = true}},
-                    Case{"two_stages", {.shards = 4, .tied = true, .pipeline = 2}},
-                    Case{"two_stages_zero", {.zero = 1, .shards = 4, .tied = true, .pipeline = 2}},
-                    Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}}),
+    testing::Values(
+        Case{"untied", {.shards = 4, .tied = false}}, Case{"tied", {.shards = 4, .tied = true}},
+        Case{"tied_one_micro_batch_a_shard", {.shards = 12, .tied = true}},
+        Case{"one_shard", {.shards = 1, .tied = false}}, Case{"one_shard_tied", {.shards = 1, .tied = true}},
+        Case{"recompute", {.shards = 4, .tied = false, .recompute = true}},
+        Case{"recompute_tied", {.shards = 4, .tied = true, .recompute = true}},
+        Case{"bf16", {.shards = 4, .tied = true, .dtype = DType::kBF16}},
+        Case{"experts", {.shards = 4, .tied = false, .experts = kExperts}},
+        Case{"experts_recompute", {.shards = 4, .tied = true, .experts = kExperts, .recompute = true}},
+        Case{"static_fan_in",
+             {.shards = 4, .tied = true, .sparsity = sparse(SparsityMethod::kStatic, PatternKind::kFanIn)}},
+        Case{"set_blocks",
+             {.shards = 4, .tied = false, .sparsity = sparse(SparsityMethod::kSet, PatternKind::kBlock)}},
+        Case{"rigl_erdos_renyi",
+             {.shards = 4,
+              .tied = true,
+              .sparsity = of_erdos_renyi(sparse(SparsityMethod::kRigl, PatternKind::kUnstructured))}},
+        Case{"rigl_n_of_m",
+             {.shards = 12, .tied = true, .sparsity = sparse(SparsityMethod::kRigl, PatternKind::kNm, 0)}},
+        Case{"srigl",
+             {.shards = 4, .tied = false, .sparsity = sparse(SparsityMethod::kSrigl, PatternKind::kFanIn)}},
+        Case{"gradual",
+             {.shards = 4,
+              .tied = true,
+              .sparsity = of_erdos_renyi(sparse(SparsityMethod::kGradual, PatternKind::kUnstructured))}},
+        Case{"sparse_experts",
+             {.shards = 4,
+              .tied = false,
+              .experts = kExperts,
+              .sparsity = sparse(SparsityMethod::kRigl, PatternKind::kUnstructured)}},
+        Case{"two_stages_rigl_zero",
+             {.zero = 1,
+              .shards = 4,
+              .tied = true,
+              .pipeline = 2,
+              .sparsity = sparse(SparsityMethod::kRigl, PatternKind::kUnstructured)}},
+        Case{"two_stages_gradual_zero",
+             {.zero = 1,
+              .shards = 4,
+              .tied = false,
+              .pipeline = 2,
+              .sparsity = sparse(SparsityMethod::kGradual, PatternKind::kBlock)}},
+        Case{"two_stages", {.shards = 4, .tied = true, .pipeline = 2}},
+        Case{"two_stages_zero", {.zero = 1, .shards = 4, .tied = true, .pipeline = 2}},
+        Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(Pipeline, EqualsOneProcessToTheBit) {
@@ -80,7 +129,33 @@ TEST_P(Pipeline, EqualsOneProcessToTheBit) {
   EXPECT_EQ(run.losses, expected.losses);
   EXPECT_EQ(run.norms, expected.norms);
   world().barrier();
-  EXPECT_EQ(read_manifest(folder.path() / "step-000006").weights_hash, expected.hash);
+  const Manifest manifest = read_manifest(folder.path() / "step-000006");
+  EXPECT_EQ(manifest.weights_hash, expected.hash);
+  EXPECT_EQ(manifest.topology_hash, expected.topology);
+}
+
+// Telemetry is of the whole model, on the rank that logs it.
+TEST_P(Pipeline, LogsWhatOneProcessLogs) {
+  const SharedFolder folder("logs");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(kShortRun);
+  const Reference& expected = reference(GetParam());
+  EXPECT_EQ(run.flops, expected.flops);
+  ASSERT_EQ(run.updates.size(), expected.updates.size());
+  const SparsityMethod method = GetParam().variant.sparsity.method;
+  const bool changes = method != SparsityMethod::kDense && method != SparsityMethod::kStatic;
+  EXPECT_GE(run.updates.size(), changes ? 2u : 0u);
+  for (size_t i = 0; i < run.updates.size(); ++i) {
+    EXPECT_EQ(run.updates[i].counts.dropped, expected.updates[i].counts.dropped);
+    EXPECT_EQ(run.updates[i].counts.grown, expected.updates[i].counts.grown);
+    EXPECT_EQ(run.updates[i].nonzeros, expected.updates[i].nonzeros);
+    if (world().rank() == 0) {
+      EXPECT_EQ(run.updates[i].hash, expected.updates[i].hash);
+    }
+  }
+  ASSERT_EQ(run.watched_weights.size(), expected.watched_weights.size());
+  for (size_t i = 0; i < run.watched_weights.size(); ++i)
+    EXPECT_EQ(run.watched_weights[i].weights, expected.watched_weights[i].weights);
 }
 
 // Weights and moments: what is saved under one layout goes on under the other.
@@ -94,6 +169,7 @@ TEST_P(Pipeline, StoppedHereAndResumedAloneEqualsNotStopping) {
   second.trainer->resume(folder.path() / "step-000003");
   second.run(kShortRun);
   EXPECT_EQ(second.hash(), reference(GetParam()).hash);
+  EXPECT_EQ(topology_hash(second.model.parameters()), reference(GetParam()).topology);
 }
 
 TEST_P(Pipeline, StoppedAloneAndResumedHereEqualsNotStopping) {
@@ -119,6 +195,8 @@ TEST_P(Pipeline, SendsWhatIsPlanned) {
   const MeshPlace& place = run.communicators.place();
   EXPECT_EQ(run.pipeline_sent_bytes,
             2 * RankLink::sent_bytes_of_step(run.config, run.config.context, 12 / mesh.data, mesh, place));
+  if (GetParam().variant.sparsity.method != SparsityMethod::kDense)
+    return;  // the dense gradients of some rows too
   EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters().padded_elements(), mesh,
                                                 GetParam().variant.shards, static_cast<int>(place.data)));
 }

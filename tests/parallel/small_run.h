@@ -12,12 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "framework/checkpoint/topology_file.h"
 #include "framework/model/config_json.h"
 #include "framework/train/trainer.h"
 #include "parallel/data_reducer.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_link.h"
+#include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
 #include "parallel/rank_tensors.h"
 #include "tests/framework/data/loader_fixture.h"
@@ -86,15 +88,17 @@ struct Variant {
   bool recompute = false;
   DType dtype = DType::kF32;
   int64_t tensor = 1;
-  int64_t kv_heads = 2;
+  int64_t heads = 4, kv_heads = 2;
   int64_t vocabulary = 1000;
   double peak = 1e-2;  // learning rate
+  SparsityConfig sparsity = {};
 
   ModelConfig model() const {
     ModelConfig config = small_model(tied, experts);
     config.layers = layers;
     config.recompute = recompute;
     config.dtype = dtype;
+    config.heads = heads;
     config.kv_heads = kv_heads;
     config.vocabulary = vocabulary;
     return config;
@@ -145,17 +149,23 @@ struct SmallRun {
   Transformer whole;
   Arena activations;
   Transformer model;
-  Arena parameters;
+  RankPatternLink pattern_link;
+  std::unique_ptr<Method> method;  // until the topology has it
+  Arena parameters, topology_arena;
   Loader loader = data().loader(1);
   Schedule schedule;
   Ledger ledger{std::vector<std::string>{"am", "sw", "yo"}};
   Arena reduction, moments;
   Reducers reducers;
+  std::unique_ptr<Topology> topology;
+  std::unique_ptr<GradReducer> scored_gradients;
   std::optional<AdamW> optimizer;
   std::optional<RankLink> link;
   std::optional<RankTensors> tensors;
   std::optional<Trainer> trainer;
-  std::vector<double> losses, norms;
+  std::vector<double> losses, norms, flops;
+  std::vector<TopologyUpdate> updates;
+  std::vector<SparsityMetrics> watched_weights;
   int64_t sent_bytes = 0, pipeline_sent_bytes = 0, tensor_sent_bytes = 0, loss_tokens = 0;
   const WatchedReducer* watched = nullptr;
 
@@ -170,14 +180,18 @@ struct SmallRun {
         model(config,
               split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)],
               tensor_axis()),
+        pattern_link(communicators),
+        method(set_patterns(variant.sparsity)),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
-        reduction("reduction", size_t{1} << 24),
-        moments("moments", size_t{1} << 22) {
+        topology_arena("topology", size_t{1} << 22),
+        reduction("reduction", size_t{1} << 26),
+        moments("moments", size_t{1} << 24) {
     schedule = {.peak = variant.peak, .warmup_steps = 2, .steps = kSteps};
     model.parameters().initialize(1);
     const int64_t shards = variant.shards;
     reducers = parallelize(model.parameters(), communicators, shards, reduction);
     if (communicators.mesh().data > 1) watch(communicators.data(), variant);
+    add_topology(shards);
     optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
     Manifest manifest;
     manifest.model = to_json(config);
@@ -193,6 +207,8 @@ struct SmallRun {
                                .gradients = *reducers.gradients,
                                .scalars = *reducers.scalars,
                                .ledger = ledger,
+                               .topology = topology.get(),
+                               .scored_gradients = scored_gradients.get(),
                                .link = &*link,
                                .tensors = &*tensors,
                                .whole = is_whole ? nullptr : &whole.parameters()},
@@ -211,9 +227,24 @@ struct SmallRun {
     reducers.gradients = std::move(reducer);
   }
   // Of the whole model.
-  const Parameters& layout() const {
+  Parameters& layout() {
     const Mesh& mesh = communicators.mesh();
     return mesh.pipeline * mesh.tensor == 1 ? model.parameters() : whole.parameters();
+  }
+  std::unique_ptr<Method> set_patterns(const SparsityConfig& sparsity) {
+    std::unique_ptr<Method> made = make_method(sparsity, layout(), kSteps, 1);
+    if (!made) return nullptr;
+    if (&layout() != &model.parameters()) set_first_sizes(layout(), *made, {});
+    set_initial_patterns(model.parameters(), *made);
+    return made;
+  }
+  void add_topology(int64_t shards) {
+    if (!method) return;
+    topology = std::make_unique<Topology>(std::move(method), model.parameters(), topology_arena,
+                                          Topology::Part{layout(), pattern_link});
+    if (!topology->scored().empty())
+      scored_gradients = parallelize_scores(topology->scored(), communicators.mesh(), shards,
+                                            communicators.data(), topology_arena);
   }
   TensorAxis* tensor_axis() {
     if (communicators.mesh().tensor == 1) return nullptr;
@@ -227,6 +258,9 @@ struct SmallRun {
     trainer->run(stop, [&](const StepMetrics& step) {
       losses.push_back(step.loss);
       norms.push_back(step.grad_norm);
+      flops.push_back(step.flops);
+      if (step.topology) updates.push_back(*step.topology);
+      if (step.sparsity) watched_weights.push_back(*step.sparsity);
       sent_bytes += step.sent_bytes;
       pipeline_sent_bytes += step.pipeline_sent_bytes;
       tensor_sent_bytes += step.tensor_sent_bytes;
@@ -239,8 +273,10 @@ struct SmallRun {
 };
 
 struct Reference {
-  std::string hash;
-  std::vector<double> losses, norms;
+  std::string hash, topology;
+  std::vector<double> losses, norms, flops;
+  std::vector<TopologyUpdate> updates;
+  std::vector<SparsityMetrics> watched_weights;
 };
 
 // Until the end, or until step `stop_after`.
@@ -249,7 +285,10 @@ inline Reference run_alone(const Variant& variant, int64_t stop_after = -1) {
   const fs::path folder = testing_data::fresh_folder("reference");
   SmallRun run(*alone, folder, variant);
   run.run(stop_after);
-  return {run.hash(), run.losses, run.norms};
+  return {run.hash(),         topology_hash(run.model.parameters()),
+          run.losses,         run.norms,
+          run.flops,          run.updates,
+          run.watched_weights};
 }
 
 }  // namespace fern

@@ -9,7 +9,7 @@ namespace fern {
 
 std::vector<Change> DropAndGrow::counts(int64_t step, std::span<const WeightView> views) const {
   std::vector<int64_t> most;
-  for (size_t i = 0; i < views.size(); ++i) most.push_back(sum(room(i, views[i])));
+  for (size_t i = 0; i < views.size(); ++i) most.push_back(views[i].is_here() ? sum(room(i, views[i])) : 0);
   if (config().global) return global_counts(step, views, most);
   std::vector<Change> changes;
   for (size_t i = 0; i < views.size(); ++i) {

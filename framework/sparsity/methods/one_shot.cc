@@ -29,7 +29,7 @@ class Random final : public Magnitude {
   using Magnitude::Magnitude;
   std::vector<Change> counts(int64_t, std::span<const WeightView> views) const override {
     std::vector<Change> changes;
-    for (size_t i = 0; i < views.size(); ++i) changes.push_back({views[i].pattern.blocks() - budget()[i], 0});
+    for (size_t i = 0; i < views.size(); ++i) changes.push_back({views[i].blocks() - budget()[i], 0});
     return changes;
   }
   // Every block exists until now, so those of a new random pattern do.

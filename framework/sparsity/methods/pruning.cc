@@ -14,12 +14,12 @@ namespace {
 std::vector<int64_t> reachable(std::vector<int64_t> target, std::span<const WeightView> views) {
   int64_t lacking = 0;
   for (size_t i = 0; i < views.size(); ++i) {
-    const int64_t blocks = views[i].pattern.blocks();
+    const int64_t blocks = views[i].blocks();
     lacking += std::max<int64_t>(target[i] - blocks, 0);
     target[i] = std::min(target[i], blocks);
   }
   for (size_t i = 0; i < views.size(); ++i) {
-    const int64_t kept = std::min(lacking, views[i].pattern.blocks() - target[i]);
+    const int64_t kept = std::min(lacking, views[i].blocks() - target[i]);
     target[i] += kept;
     lacking -= kept;
   }
@@ -42,7 +42,7 @@ std::vector<Change> MagnitudePruning::counts(int64_t step, std::span<const Weigh
   std::vector<int64_t> kept = reachable(block_budget(config(), setup().weights, progress(step)), views);
   if (config().global) kept = globally_largest(views, sum(kept));
   std::vector<Change> changes;
-  for (size_t i = 0; i < views.size(); ++i) changes.push_back({views[i].pattern.blocks() - kept[i], 0});
+  for (size_t i = 0; i < views.size(); ++i) changes.push_back({views[i].blocks() - kept[i], 0});
   return changes;
 }
 

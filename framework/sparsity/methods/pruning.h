@@ -12,6 +12,7 @@ class MagnitudePruning : public Method {
   explicit MagnitudePruning(MethodSetup setup);
 
   Pattern initial(size_t weight) const override;
+  int64_t initial_blocks(size_t weight) const override { return first_budget_[weight]; }
   std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const override;
   Pattern next(int64_t step, size_t weight, const WeightView& view, Change change) const override;
 

@@ -217,7 +217,7 @@ TEST(Rigl, GlobalBudgetsSortAllWeightsTogether) {
     const auto changes = run.method->counts(10, views);
     std::vector<Pattern> after;
     for (size_t i = 0; i < 3; ++i) after.push_back(run.method->next(10, i, views[i], changes[i]));
-    GrowthScores scores = std::move(reference.method->growth_scores()[0]);
+    GrowthScores scores = std::move(reference.method->growth_scores(std::vector<size_t>{0})[0]);
     scores.offer_rows(reference.patterns[0], gradient.data(), 0, 60);
     const auto candidates = scores.candidates();
     const std::vector<WeightView> view = {{reference.patterns[0], reference.values[0], candidates}};

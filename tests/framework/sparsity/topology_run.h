@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,11 @@ struct TopologyRun {
   std::vector<std::vector<Candidate>> candidates(int64_t step) const {
     std::vector<std::vector<Candidate>> all(weights().size());
     if (!method->scored()) return all;
-    std::vector<GrowthScores> scores = method->growth_scores();
+    std::vector<size_t> weights(all.size());
+    std::iota(weights.begin(), weights.end(), size_t{0});
+    std::vector<GrowthScores> scores = method->growth_scores(weights);
     for (size_t i = 0; i < all.size(); ++i)
-      scores[i].offer_rows(patterns[i], gradient(step, i).data(), 0, weights()[i].rows);
+      scores[i].offer_rows(patterns[i], gradient(step, i).data(), 0, this->weights()[i].rows);
     for (size_t i = 0; i < all.size(); ++i) all[i] = scores[i].candidates();
     return all;
   }

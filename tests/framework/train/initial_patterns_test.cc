@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "framework/model/part.h"
 #include "framework/model/transformer.h"
 
 namespace fern {
@@ -41,6 +42,42 @@ TEST(InitialPatterns, OtherMethodsKeepTheirDensityUnlessWeightsMoveBetweenMatric
   EXPECT_EQ(later(SparsityMethod::kStatic, 0.05), 0u);
   EXPECT_EQ(later(SparsityMethod::kRigl, 0.5), 0u);
   EXPECT_EQ(later(SparsityMethod::kRigl, 0.5, 0, true), 4u);
+}
+
+// A part draws the patterns that the whole model would, and lays the whole out as if it had them.
+TEST(InitialPatterns, PartsAreThoseOfTheWhole) {
+  ModelConfig model = kConfig;
+  model.layers = 3;
+  model.tie_embeddings = false;
+  for (const SparsityMethod kind : {SparsityMethod::kStatic, SparsityMethod::kGradual}) {
+    SparsityConfig config;
+    config.method = kind;
+    config.sparsity = 0.9;
+    config.distribution = Distribution::kErdosRenyi;
+    config.interval = 10;
+    config.embedding = true;
+    Transformer whole(model), layout(model);
+    const auto method = make_method(config, whole.parameters(), 100, 1);
+    set_initial_patterns(whole.parameters(), *method);
+    set_first_sizes(layout.parameters(), *method, {});
+    const std::vector<Parameter>& expected = whole.parameters().list();
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(layout.parameters().list()[i].offset, expected[i].offset) << expected[i].name;
+      EXPECT_EQ(layout.parameters().list()[i].nonzeros, expected[i].nonzeros) << expected[i].name;
+      EXPECT_EQ(layout.parameters().list()[i].sparse, expected[i].sparse) << expected[i].name;
+    }
+    for (int64_t layer = 0; layer < model.layers; ++layer) {
+      Transformer part(model, {layer, layer + 1});
+      set_initial_patterns(part.parameters(), *method);
+      for (const auto& [run, pattern] : part.parameters().sparse_runs()) {
+        const int there =
+            whole.parameters().find(part.parameters().list()[static_cast<size_t>(run.first)].name);
+        EXPECT_EQ(pattern, *whole.parameters().pattern_of({there, run.count}));
+      }
+      for (const ChunkRun& run : chunks_in_whole(part.parameters(), layout.parameters()))
+        EXPECT_LE(run.whole + run.count, layout.parameters().padded_elements() / kParameterChunk);
+    }
+  }
 }
 
 }  // namespace
