@@ -1,0 +1,97 @@
+// Every mesh of the ranks there are, for dense and sparse weights and for experts, held to one process: to
+// the bit, and where ranks share matrices to rounding.
+#include <fmt/format.h>
+
+#include <map>
+
+#include "tests/parallel/small_run.h"
+
+namespace fern {
+namespace {
+
+constexpr int64_t kFewSteps = 5;
+constexpr int64_t kLayers = 8, kHeads = 8;  // so that eight ranks can be on any axis
+constexpr int64_t kMostStages = 1;          // of ZeRO
+
+struct Kind {
+  std::string name;
+  Variant variant;
+};
+
+SparsityConfig sparse(SparsityMethod method) {
+  SparsityConfig config;
+  config.method = method;
+  config.sparsity = 0.75;
+  config.interval = 2;
+  config.scoring_steps = 2;
+  return config;
+}
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all = {
+      {"dense", {.tied = true}},
+      {"experts",
+       {.tied = false, .experts = {.count = 4, .active = 2, .ffn = 32, .every = 2, .balance_loss = 0.01}}},
+      {"sparse", {.tied = false, .sparsity = sparse(SparsityMethod::kRigl)}},
+  };
+  return all;
+}
+
+Variant sized(Variant variant) {
+  variant.shards = 4;
+  variant.layers = kLayers;
+  variant.heads = variant.kv_heads = kHeads;
+  variant.peak = 3e-3;  // where rounding does not grow
+  return variant;
+}
+
+const Reference& reference(const Kind& kind) {
+  static std::map<std::string, Reference> known;
+  const auto [at, is_new] = known.try_emplace(kind.name);
+  if (is_new) at->second = run_alone(sized(kind.variant), kFewSteps);
+  return at->second;
+}
+
+void expect_follows_one_process(const Kind& kind, const Variant& variant) {
+  const SharedFolder folder("combination");
+  SmallRun run(world(), folder.path(), variant);
+  run.run(kFewSteps);
+  world().barrier();
+  const Reference& expected = reference(kind);
+  if (variant.tensor > 1) {
+    ASSERT_EQ(run.losses.size(), expected.losses.size());
+    for (size_t i = 0; i < run.losses.size(); ++i)
+      ASSERT_NEAR(run.losses[i], expected.losses[i], 1e-5 * expected.losses[i]) << "step " << i + 1;
+    return;
+  }
+  EXPECT_EQ(run.losses, expected.losses);
+  EXPECT_EQ(run.norms, expected.norms);
+  const Manifest manifest = read_manifest(folder.path() / fmt::format("step-{:06}", kFewSteps));
+  EXPECT_EQ(manifest.weights_hash, expected.hash);
+  EXPECT_EQ(manifest.topology_hash, expected.topology);
+}
+
+TEST(Combinations, EveryMeshFollowsOneProcess) {
+  const int64_t ranks = world().size();
+  int64_t meshes = 0;
+  for (const Kind& kind : kinds())
+    for (int64_t tensor = 1; tensor <= ranks; tensor *= 2)
+      for (int64_t pipeline = 1; tensor * pipeline <= ranks; pipeline *= 2)
+        for (int64_t zero = 0; zero <= kMostStages; ++zero) {
+          Variant variant = sized(kind.variant);
+          variant.tensor = tensor;
+          variant.pipeline = pipeline;
+          variant.zero = zero;
+          const int64_t data = ranks / tensor / pipeline;
+          const bool is_sparse = variant.sparsity.method != SparsityMethod::kDense;
+          if (variant.shards % data != 0 || (is_sparse && tensor > 1) || (zero > 0 && data == 1)) continue;
+          SCOPED_TRACE(fmt::format("{}: {} data x {} tensor x {} pipeline, zero {}", kind.name, data, tensor,
+                                   pipeline, zero));
+          expect_follows_one_process(kind, variant);
+          ++meshes;
+        }
+  EXPECT_GE(meshes, 3);
+}
+
+}  // namespace
+}  // namespace fern
