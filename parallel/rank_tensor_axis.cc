@@ -1,6 +1,7 @@
 #include "parallel/rank_tensor_axis.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "framework/core/profile.h"
 
@@ -97,8 +98,10 @@ void RankTensorAxis::start(int64_t number, const Tensor& whole) {
 }
 
 void RankTensorAxis::finish(int64_t number, const Tensor& own, const Tensor& whole) {
-  do communicator_.progress();
-  while (!communicator_.exchange_done(static_cast<int>(number % kPieces)));
+  // Where ranks are more than the cores, another needs this one.
+  for (communicator_.progress(); !communicator_.exchange_done(static_cast<int>(number % kPieces));
+       communicator_.progress())
+    std::this_thread::yield();
   const Tensor here = piece_of(own_rows(whole), number), out = piece_of(own, number);
   with_float_type("tensor_axis", whole.dtype(), [&]<typename T>() {
     const Tensor room(room_.sum.data(), dtype_of<Wide<T>>, here.shape());

@@ -93,6 +93,18 @@ TEST_F(Fault, StoppedStageIsNamed) {
     EXPECT_TRUE(has(outcome.err, part)) << "no \"" << part << "\" in:\n" << outcome.err;
 }
 
+// Of two stages of two ranks that share matrices.
+TEST_F(Fault, StoppedShareOfAStageIsNamed) {
+  std::vector<std::string> words = command("stop_stage", "share");
+  words.insert(words.end(), {"--set", "parallel.pipeline=2", "--set", "parallel.tensor=2"});
+  Program program(words);
+  ASSERT_NO_FATAL_FAILURE(wait_for_steps("share", kStep - 1));
+  const Outcome outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 4);
+  for (const char* part : {"rank 2 is stopped", "step 15", "pass, layer 1"})
+    EXPECT_TRUE(has(outcome.err, part)) << "no \"" << part << "\" in:\n" << outcome.err;
+}
+
 TEST_F(Fault, SlowCheckpointIsNoFault) {
   std::vector<std::string> words = command("slow", "slow");
   for (std::string& word : words)

@@ -55,19 +55,21 @@ class Layouts : public Run {
     for (const fs::path& checkpoint : checkpoints(to))
       if (checkpoint.filename() != "step-000020") fs::remove_all(checkpoint);
   }
-  static void expect_each_goes_on_from_each_other(const std::vector<Layout>& layouts,
+  // Of runs of this name.
+  static void expect_each_goes_on_from_each_other(const std::string& kind, const std::vector<Layout>& layouts,
                                                   const std::vector<std::string>& settings) {
-    const std::string reference = layouts.front().name;
+    const auto whole = [&](const Layout& layout) { return kind + "_" + layout.name; };
+    const std::string reference = whole(layouts.front());
     for (const Layout& layout : layouts) {
-      const Outcome outcome = run(layout, layout.name, settings);
-      ASSERT_EQ(outcome.exit_code, 0) << layout.name << ": " << outcome.err;
-      expect_follows(reference, layout.name, !layout.shares_matrices);
+      const Outcome outcome = run(layout, whole(layout), settings);
+      ASSERT_EQ(outcome.exit_code, 0) << whole(layout) << ": " << outcome.err;
+      expect_follows(reference, whole(layout), !layout.shares_matrices);
     }
     for (const Layout& first : layouts)
       for (const Layout& second : layouts) {
         if (first.name == second.name) continue;
-        const std::string name = first.name + "_" + second.name;
-        copy_until_20(first.name, name);
+        const std::string name = whole(first) + "_" + second.name;
+        copy_until_20(whole(first), name);
         const Outcome ended = run(second, name, settings);
         ASSERT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
         EXPECT_TRUE(has(ended.err, "step-000020")) << ended.err;
@@ -79,12 +81,12 @@ class Layouts : public Run {
 
 TEST_F(Layouts, DenseGoesOnFromEachOther) {
   expect_each_goes_on_from_each_other(
-      {kOne, kData, kTensor, kPipeline, kDataTensor, kDataPipeline, kTensorPipeline}, {});
+      "dense", {kOne, kData, kTensor, kPipeline, kDataTensor, kDataPipeline, kTensorPipeline}, {});
 }
 
 TEST_F(Layouts, ExpertsGoOnFromEachOther) {
   expect_each_goes_on_from_each_other(
-      {kOne, kTensor, kDataPipeline},
+      "experts", {kOne, kTensor, kDataPipeline},
       {"--set", "model.experts.count=4", "--set", "model.experts.balance_loss=0.01", "--set",
        "model.experts.bias_rate=0.001"});
 }
@@ -95,7 +97,7 @@ TEST_F(Layouts, SparseWeightsGoOnFromEachOther) {
   for (const char* setting :
        {"sparsity.method=rigl", "sparsity.sparsity=0.8", "sparsity.interval=8", "sparsity.scoring_steps=8"})
     rigl.insert(rigl.end(), {"--set", setting});
-  expect_each_goes_on_from_each_other({kOne, kData, kPipeline, kDataPipeline}, rigl);
+  expect_each_goes_on_from_each_other("rigl", {kOne, kData, kPipeline, kDataPipeline}, rigl);
 }
 
 }  // namespace

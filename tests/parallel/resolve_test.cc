@@ -62,7 +62,7 @@ TEST(Resolve, SharesTakeTheirPartOfTheRanks) {
 }
 
 TEST(Resolve, StagesAndSharesLeaveTheRestToData) {
-  const Mesh mesh = resolve({.data = 0, .tensor = 2, .pipeline = 2}, 8, 6);
+  const Mesh mesh = resolve({.data = 0, .tensor = 2, .pipeline = 2}, 8, 6, 4);
   EXPECT_EQ(mesh.data, 2);
   EXPECT_EQ(mesh.ranks(), 8);
   EXPECT_EQ(most_ranks({.data = 0, .tensor = 2, .pipeline = 2}, 15, 12), 12);
