@@ -136,8 +136,7 @@ class Checker {
     if (recipe_.sparsity.method != SparsityMethod::kDense)
       fail_usage(
           "{}: parallel.tensor = {}: patterns of sparsity.method = \"{}\" are not shared by ranks; expected "
-          "1, or "
-          "sparsity.method = \"dense\"",
+          "1, with parallel.data and parallel.pipeline, or sparsity.method = \"dense\"",
           at("parallel.tensor"), ranks, name_of(recipe_.sparsity.method));
   }
 
