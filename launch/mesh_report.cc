@@ -10,6 +10,7 @@
 #include "launch/text.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
+#include "parallel/rank_context_axis.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_tensor_axis.h"
 
@@ -40,16 +41,26 @@ struct Traffic {
 std::pair<int64_t, int64_t> tensor_traffic(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                                            const std::vector<ModelPart>& parts) {
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
-  const int64_t tokens = recipe.batch.micro_sequences * model.context;
+  const int64_t tokens = tokens_of_pass(recipe, model, mesh);
   int64_t fixed = 0, of_target = 0;
   for (const ModelPart& part : parts)
     for (int64_t rank = 0; rank < mesh.tensor; ++rank) {
       const LoneAxis axis(mesh.tensor, rank);
       const int64_t bytes = tensor_axis_bytes(model, part, axis, tokens, 0);
-      fixed += micro_batches * bytes;
+      fixed += micro_batches * mesh.context * bytes;
       of_target += tensor_axis_bytes(model, part, axis, tokens, 1) - bytes;
     }
   return {fixed, of_target};
+}
+
+// Bytes a step of all ranks over the context axis.
+int64_t context_traffic(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                        std::span<const ModelPart> stages) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
+  int64_t bytes = 0;
+  for (const ModelPart& stage : stages)
+    bytes += context_axis_bytes(model, stage, mesh.context, tokens_of_pass(recipe, model, mesh));
+  return micro_batches * mesh.context * bytes;
 }
 
 Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
@@ -59,8 +70,8 @@ Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& m
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
     int64_t most = 0;
     for (const int64_t of_share : elements[static_cast<size_t>(stage)])
-      for (int data = 0; data < static_cast<int>(mesh.data); ++data) {
-        const int64_t bytes = data_sent_bytes(of_share, mesh, recipe.batch.reduction_shards, data);
+      for (int replica = 0; replica < static_cast<int>(mesh.replicas()); ++replica) {
+        const int64_t bytes = data_sent_bytes(of_share, mesh, recipe.batch.reduction_shards, replica);
         most = std::max(most, bytes);
         traffic.all_data += bytes;
       }
@@ -68,10 +79,10 @@ Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& m
     traffic.pipeline.push_back(0);
     for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
       const int64_t bytes =
-          RankLink::sent_bytes_of_step(model, recipe.batch.micro_sequences * model.context, micro_batches,
-                                       mesh, {.stage = stage, .data = 0, .tensor = tensor});
+          RankLink::sent_bytes_of_step(model, tokens_of_pass(recipe, model, mesh), micro_batches, mesh,
+                                       {.stage = stage, .data = 0, .tensor = tensor});
       traffic.pipeline.back() = std::max(traffic.pipeline.back(), bytes);
-      traffic.all_pipeline += mesh.data * bytes;
+      traffic.all_pipeline += mesh.replicas() * bytes;
     }
   }
   return traffic;
@@ -102,9 +113,10 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
     if (mesh.tensor > 1) elements.back() = elements_of_shares(model, part, mesh.tensor);
   }
   const Traffic traffic = traffic_of(model, recipe, mesh, elements);
-  std::vector<std::string> lines = {
-      fmt::format("mesh: {} stage(s) x {} data x {} tensor, zero {}; {} micro-batches a step pass each stage",
-                  mesh.pipeline, mesh.data, mesh.tensor, mesh.zero, micro_batches)};
+  std::vector<std::string> lines = {fmt::format(
+      "mesh: {} stage(s) x {} data{} x {} tensor, zero {}; {} micro-batches a step pass each stage",
+      mesh.pipeline, mesh.data, mesh.context > 1 ? fmt::format(" x {} context", mesh.context) : "",
+      mesh.tensor, mesh.zero, micro_batches)};
   for (size_t s = 0; s < parts.size(); ++s) {
     const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
     lines.push_back(fmt::format(
@@ -120,6 +132,11 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
     const auto [fixed, of_target] = tensor_traffic(model, recipe, mesh, parts);
     lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes, and {} for each target)",
                                 "tensor axis sends", text_of(fixed), fixed, of_target));
+  }
+  if (mesh.context > 1) {
+    const int64_t bytes = context_traffic(model, recipe, mesh, parts);
+    lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "context axis sends",
+                                text_of(bytes), bytes));
   }
   if (mesh.pipeline == 1) return lines;
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",

@@ -61,16 +61,22 @@ size_t largest_tensor_bytes(const ModelConfig& config) {
 
 }  // namespace
 
+int64_t tokens_of_pass(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh) {
+  return recipe.batch.micro_sequences * model.context / mesh.context;
+}
+
 ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued, const MeshPlace& place) {
   LoneAxis axis(mesh.tensor, place.tensor);
-  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis);
+  LoneContext context_axis(mesh.context, place.context);
+  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis,
+                    &context_axis);
   Transformer all(config);
   Parameters& whole = mesh.pipeline * mesh.tensor > 1 ? all.parameters() : model.parameters();
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
-  const int64_t tokens = recipe.batch.micro_sequences * config.context;
+  const int64_t tokens = tokens_of_pass(recipe, config, mesh);
   model.allocate_packed_weights(parameters, tokens);
   Arena optimizer = Arena::measuring("optimizer");
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
@@ -125,7 +131,7 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
     items.push_back(
         {"whole tensors", 2 * largest_tensor_bytes(config),
          "the largest, and its shares one after the other, while a checkpoint is written or read"});
-  } else if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.data > 1)) {
+  } else if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.replicas() > 1)) {
     items.push_back(
         {"gathered tensor", largest_tensor_bytes(config), "the largest, on rank 0 while it saves", true});
   }

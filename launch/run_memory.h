@@ -26,6 +26,9 @@ struct ArenaSizes {
   size_t total() const { return parameters + optimizer + reduction + activations + topology + patterns; }
 };
 
+// Positions of a micro-batch that one rank takes through its layers. `model` is the recipe's.
+int64_t tokens_of_pass(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh);
+
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved;
 // `continued` as in set_recipe_patterns().
 ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,

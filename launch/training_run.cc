@@ -22,10 +22,10 @@ std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh&
   return parallelize_scores(topology->scored(), mesh, shards, communicator, arena);
 }
 
-Parameters& in_place(Transformer& model, const Recipe& recipe, std::unique_ptr<LoadedModel> weights,
-                     Arena& arena) {
+Parameters& in_place(Transformer& model, const Recipe& recipe, int64_t tokens,
+                     std::unique_ptr<LoadedModel> weights, Arena& arena) {
   model.parameters().allocate(arena, wide_of(model.config().dtype));
-  model.allocate_packed_weights(arena, recipe.batch.micro_sequences * model.config().context);
+  model.allocate_packed_weights(arena, tokens);
   set_recipe_values(model.parameters(), recipe, weights.get());
   if (weights && weights->model.config().experts.count > 0)
     model.routing().restore(weights->model.routing().memory());
@@ -50,6 +50,12 @@ TensorAxis* TrainingRun::tensor_axis() {
   return &axis_.emplace(communicators_.tensor(), activations_arena_);
 }
 
+// Null: every sequence is whole here.
+ContextAxis* TrainingRun::context_axis() {
+  if (communicators_.context() == nullptr) return nullptr;
+  return &context_axis_.emplace(*communicators_.context());
+}
+
 TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
                          const ArenaSizes& sizes, const TrainingData& data,
                          const std::filesystem::path& folder, Communicator& communicator,
@@ -62,18 +68,19 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       communicators_(mesh, communicator),
       whole_(mesh.pipeline * mesh.tensor > 1 ? std::optional<Transformer>(model) : std::nullopt),
       model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)],
-             tensor_axis()),
+             tensor_axis(), context_axis()),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
       pattern_link_(communicators_),
       topology_(topology_of(model_.parameters(), {all(), pattern_link_}, recipe, weights_.get(), continued,
                             topology_arena_)),
-      reducers_(parallelize(in_place(model_, recipe, std::move(weights_), parameters_arena_), communicators_,
-                            recipe.batch.reduction_shards, reduction_arena_)),
+      reducers_(parallelize(in_place(model_, recipe, tokens_of_pass(recipe, model, mesh), std::move(weights_),
+                                     parameters_arena_),
+                            communicators_, recipe.batch.reduction_shards, reduction_arena_)),
       scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards,
                                       communicators_.data(), topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
-      link_(model, recipe.batch.micro_sequences * model.context, communicators_, activations_arena_),
+      link_(model, tokens_of_pass(recipe, model, mesh), communicators_, activations_arena_),
       tensors_(all(), model_.parameters(), optimizer_, communicators_),
       ledger_(data.names()),
       trainer_(recipe.train,

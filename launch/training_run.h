@@ -15,6 +15,7 @@
 #include "launch/training_data.h"
 #include "parallel/communicator.h"
 #include "parallel/parallelize.h"
+#include "parallel/rank_context_axis.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
@@ -40,13 +41,15 @@ class TrainingRun {
 
  private:
   TensorAxis* tensor_axis();
+  ContextAxis* context_axis();
   // Layout of the whole model.
   Parameters& all() { return whole_ ? whole_->parameters() : model_.parameters(); }
 
   Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
   MeshCommunicators communicators_;
-  std::optional<RankTensorAxis> axis_;  // where ranks share matrices
-  std::optional<Transformer> whole_;    // its layout, where the model is a part of it
+  std::optional<RankTensorAxis> axis_;           // where ranks share matrices
+  std::optional<RankContextAxis> context_axis_;  // where ranks share sequences
+  std::optional<Transformer> whole_;             // its layout, where the model is a part of it
   Transformer model_;
   std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied
   RankPatternLink pattern_link_;

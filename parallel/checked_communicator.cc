@@ -41,8 +41,8 @@ Pulse* CheckedCommunicator::watch(double stall_s) {
   return &record_->pulse();
 }
 
-std::unique_ptr<Communicator> CheckedCommunicator::group(Axis axis, int group) {
-  std::unique_ptr<Communicator> members = inner_->group(axis, group);
+std::unique_ptr<Communicator> CheckedCommunicator::group(Axis axis, int group, int order) {
+  std::unique_ptr<Communicator> members = inner_->group(axis, group, order);
   if (!members) return nullptr;
   if (record_ != nullptr) record_->join(axis, group);
   return std::make_unique<CheckedCommunicator>(std::move(members), axis, record_);

@@ -27,8 +27,8 @@ inline constexpr int kExchangeLanes = 8;
 
 // Who exchanges with whom: all ranks, or those of one group of an axis of the mesh. A link joins two stages
 // of a pipeline: after an even stage, after an odd one, or from the last to the first.
-enum class Axis : uint8_t { kWorld, kData, kTensor, kEvenLink, kOddLink, kWrapLink };
-inline constexpr int kAxes = 6;
+enum class Axis : uint8_t { kWorld, kData, kTensor, kContext, kEvenLink, kOddLink, kWrapLink };
+inline constexpr int kAxes = 7;
 
 // What an exchange carries.
 enum class Cargo : uint8_t {
@@ -39,6 +39,8 @@ enum class Cargo : uint8_t {
   kTensor,               // of a checkpoint
   kPattern,              // which weights of one matrix exist
   kSummands,             // a piece of a tensor that the ranks of the tensor axis add up
+  kKeysValues,           // of the positions that a rank of the context axis holds
+  kKeysValuesGradients,  // what ranks have added of these up to here
 };
 
 // What ranks exchange: the same on all of them. Beside the lane it is for messages when it does not come
@@ -79,10 +81,10 @@ class Communicator {
   // Zeroed memory that the ranks of this machine share, for as long as the communicator lives. All call it,
   // once.
   virtual std::span<std::byte> share_memory(size_t bytes) = 0;
-  // A communicator of the ranks that give the same group, 0 or more, in the order of their ranks here, or
-  // null with group -1. All ranks call it, for one axis after the other, after watch(); an axis but once. It
-  // must not outlive this one.
-  virtual std::unique_ptr<Communicator> group(Axis axis, int group) = 0;
+  // A communicator of the ranks that give the same group, 0 or more, by `order` and, where that is equal, in
+  // the order of their ranks here; or null with group -1. All ranks call it, for one axis after the other,
+  // after watch(); an axis but once. It must not outlive this one.
+  virtual std::unique_ptr<Communicator> group(Axis axis, int group, int order = 0) = 0;
   // From now on ends the job with exit code 4, naming who is at fault, when a rank stops, dies, gets nowhere
   // for `stall_s` or makes another call than the others (watcher.h). All call it, once. Returns where this
   // rank is to say how far it has come; null: nobody watches.

@@ -40,6 +40,8 @@ std::string_view text_of(Axis axis) {
       return " of the data axis";
     case Axis::kTensor:
       return " of the tensor axis";
+    case Axis::kContext:
+      return " of the context axis";
     case Axis::kEvenLink:
     case Axis::kOddLink:
       return " between two stages";
@@ -63,6 +65,10 @@ std::string text_of(Cargo cargo, int32_t index) {
       return fmt::format("piece {} of a sum", index);
     case Cargo::kPattern:
       return "the pattern of a weight";
+    case Cargo::kKeysValues:
+      return "keys and values";
+    case Cargo::kKeysValuesGradients:
+      return "the gradient of keys and values";
     case Cargo::kTensor:
       return fmt::format("tensor {} of the checkpoint", index);
   }

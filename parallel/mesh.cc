@@ -3,22 +3,28 @@
 namespace fern {
 
 MeshPlace place_of(const Mesh& mesh, int rank) {
-  return {.stage = rank / (mesh.data * mesh.tensor),
-          .data = rank / mesh.tensor % mesh.data,
-          .tensor = rank % mesh.tensor};
+  return {.stage = rank / (mesh.replicas() * mesh.tensor),
+          .data = rank / (mesh.context * mesh.tensor) % mesh.data,
+          .tensor = rank % mesh.tensor,
+          .context = rank / mesh.tensor % mesh.context};
 }
 
 int rank_at(const Mesh& mesh, const MeshPlace& place) {
-  return static_cast<int>((place.stage * mesh.data + place.data) * mesh.tensor + place.tensor);
+  const int64_t replica = (place.stage * mesh.data + place.data) * mesh.context + place.context;
+  return static_cast<int>(replica * mesh.tensor + place.tensor);
 }
 
 MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
     : mesh_(mesh), place_(place_of(mesh, world.rank())), world_(world) {
   if (mesh.data == world.size() || mesh.tensor == world.size()) return;
-  const int64_t lanes = mesh.data * mesh.tensor, lane = place_.data * mesh.tensor + place_.tensor;
-  data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor));
-  if (mesh.tensor > 1)
-    tensor_ = world.group(Axis::kTensor, static_cast<int>(place_.stage * mesh.data + place_.data));
+  const int64_t lanes = mesh.replicas() * mesh.tensor, lane = world.rank() % lanes;
+  data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor),
+                      static_cast<int>(place_.context * mesh.data + place_.data));
+  if (mesh.tensor > 1) tensor_ = world.group(Axis::kTensor, world.rank() / static_cast<int>(mesh.tensor));
+  if (mesh.context > 1)
+    context_ =
+        world.group(Axis::kContext,
+                    static_cast<int>((place_.stage * mesh.data + place_.data) * mesh.tensor + place_.tensor));
   if (mesh.pipeline == 1) return;
   // Of the pair that begins with stage `first`; none where that, or its end, is no stage.
   const auto link = [&](Axis axis, int64_t first) {

@@ -9,12 +9,14 @@
 
 namespace fern {
 
-// How many ranks share each kind of work. Data, tensor and pipeline may be more than 1 today.
+// How many ranks share each kind of work. Data, tensor, pipeline and context may be more than 1 today.
 struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
   int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
 
-  int64_t ranks() const { return data * tensor * pipeline; }
+  int64_t ranks() const { return data * tensor * pipeline * context; }
+  // Ranks that hold the same parameters, and sum their gradients.
+  int64_t replicas() const { return data * context; }
   bool operator==(const Mesh&) const = default;
 };
 
@@ -28,10 +30,10 @@ Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers = 1)
 int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards);
 
 struct MeshPlace {
-  int64_t stage = 0, data = 0, tensor = 0;
+  int64_t stage = 0, data = 0, tensor = 0, context = 0;
 };
-// rank = (stage * mesh.data + data) * mesh.tensor + tensor: stages are farthest apart, and pieces of a matrix
-// nearest to each other.
+// rank = ((stage * mesh.data + data) * mesh.context + context) * mesh.tensor + tensor: stages are farthest
+// apart, and pieces of a matrix nearest to each other.
 MeshPlace place_of(const Mesh& mesh, int rank);
 int rank_at(const Mesh& mesh, const MeshPlace& place);
 
@@ -43,8 +45,11 @@ class MeshCommunicators {
   const Mesh& mesh() const { return mesh_; }
   const MeshPlace& place() const { return place_; }
   Communicator& world() { return world_; }
+  // The ranks that hold the same parameters: those of the first share of sequences, then those of the next.
   Communicator& data() { return data_ ? *data_ : world_; }
   Communicator& tensor() { return tensor_ ? *tensor_ : world_; }
+  // Null: sequences are whole here.
+  Communicator* context() { return context_.get(); }
   // Two ranks each, the earlier stage first: with the stage before and with the one after (null where there
   // is none), and of the first and the last stage with each other (null elsewhere, and with one stage).
   Communicator* before() { return place_.stage % 2 == 0 ? odd_link_.get() : even_link_.get(); }
@@ -55,7 +60,7 @@ class MeshCommunicators {
   Mesh mesh_;
   MeshPlace place_;
   Communicator& world_;
-  std::unique_ptr<Communicator> data_, tensor_, even_link_, odd_link_, wrap_link_;
+  std::unique_ptr<Communicator> data_, tensor_, context_, even_link_, odd_link_, wrap_link_;
 };
 
 }  // namespace fern

@@ -222,9 +222,9 @@ std::span<std::byte> MpiCommunicator::share_memory(size_t bytes) {
   return {static_cast<std::byte*>(memory), bytes};
 }
 
-std::unique_ptr<Communicator> MpiCommunicator::group(Axis, int group) {
+std::unique_ptr<Communicator> MpiCommunicator::group(Axis, int group, int order) {
   MPI_Comm members = MPI_COMM_NULL;
-  check(MPI_Comm_split(comm_, group < 0 ? MPI_UNDEFINED : group, rank_, &members), "MPI_Comm_split");
+  check(MPI_Comm_split(comm_, group < 0 ? MPI_UNDEFINED : group, order, &members), "MPI_Comm_split");
   if (members == MPI_COMM_NULL) return nullptr;
   auto communicator = std::make_unique<MpiCommunicator>(members, max_message_bytes_);
   check(MPI_Comm_free(&members), "MPI_Comm_free");

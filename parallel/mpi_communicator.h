@@ -36,7 +36,7 @@ class MpiCommunicator : public Communicator {
   void all_gather(std::span<float> values, std::span<const int64_t> counts) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   std::span<std::byte> share_memory(size_t bytes) override;
-  std::unique_ptr<Communicator> group(Axis axis, int group) override;
+  std::unique_ptr<Communicator> group(Axis axis, int group, int order) override;
   Pulse* watch(double) override { return nullptr; }
   [[noreturn]] void abort(int exit_code) override;
 

@@ -11,19 +11,19 @@ namespace fern {
 namespace {
 
 ReductionPlan plan_of(const Parameters& parameters, const Mesh& mesh, int64_t shards, int rank) {
-  return plan_reduction(parameters.gradients().elements(), shards, rank, static_cast<int>(mesh.data),
-                        mesh.zero);
+  return plan_reduction(parameters.gradients().elements(), shards * mesh.context, rank,
+                        static_cast<int>(mesh.replicas()), mesh.zero);
 }
 
 ReductionPlan plan_of_scores(const Tensor& scored, const Mesh& mesh, int64_t shards, int rank) {
-  return plan_reduction(scored.elements(), shards, rank, static_cast<int>(mesh.data), 0);
+  return plan_reduction(scored.elements(), shards * mesh.context, rank, static_cast<int>(mesh.replicas()), 0);
 }
 
 // The most that `take(rank, arena)` takes on any rank.
 template <typename Take>
 size_t most_bytes(const Mesh& mesh, const Take& take) {
   size_t most = 0;
-  for (int rank = 0; rank < mesh.data; ++rank) {
+  for (int rank = 0; rank < mesh.replicas(); ++rank) {
     Arena measure = Arena::measuring("reduction");
     take(rank, measure);
     most = std::max(most, measure.used_bytes());
@@ -35,7 +35,7 @@ size_t most_bytes(const Mesh& mesh, const Take& take) {
 
 Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
                      Communicator& communicator, Arena& arena) {
-  if (mesh.data == 1)
+  if (mesh.replicas() == 1)
     return {std::make_unique<SoloReducer>(parameters, reduction_shards, arena),
             std::make_unique<SoloScalars>()};
   return {
@@ -56,7 +56,7 @@ Reducers parallelize(Parameters& parameters, MeshCommunicators& communicators, i
 std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh& mesh,
                                                 int64_t reduction_shards, Communicator& communicator,
                                                 Arena& arena) {
-  if (mesh.data == 1) return std::make_unique<SoloReducer>(scored, reduction_shards, arena);
+  if (mesh.replicas() == 1) return std::make_unique<SoloReducer>(scored, reduction_shards, arena);
   return std::make_unique<DataReducer>(
       scored, plan_of_scores(scored, mesh, reduction_shards, communicator.rank()), communicator, arena);
 }
@@ -64,7 +64,7 @@ std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh
 size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduction_shards) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
   return most_bytes(mesh, [&](int rank, Arena& arena) {
-    if (mesh.data == 1)
+    if (mesh.replicas() == 1)
       SoloReducer(scored, reduction_shards, arena);
     else
       DataReducer(scored, plan_of_scores(scored, mesh, reduction_shards, rank), *nobody, arena);
@@ -74,22 +74,22 @@ size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduc
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
   return most_bytes(mesh, [&](int rank, Arena& arena) {
-    if (mesh.data == 1)
+    if (mesh.replicas() == 1)
       SoloReducer(parameters, reduction_shards, arena);
     else
       DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, arena);
   });
 }
 
-int64_t data_sent_bytes(int64_t elements, const Mesh& mesh, int64_t reduction_shards, int data_index) {
-  if (mesh.data == 1) return 0;
-  return sent_bytes_of_step(
-      plan_reduction(elements, reduction_shards, data_index, static_cast<int>(mesh.data), mesh.zero));
+int64_t data_sent_bytes(int64_t elements, const Mesh& mesh, int64_t reduction_shards, int replica) {
+  if (mesh.replicas() == 1) return 0;
+  return sent_bytes_of_step(plan_reduction(elements, reduction_shards * mesh.context, replica,
+                                           static_cast<int>(mesh.replicas()), mesh.zero));
 }
 
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {
   int64_t most = 0;
-  for (int rank = 0; rank < mesh.data; ++rank)
+  for (int rank = 0; rank < mesh.replicas(); ++rank)
     most = std::max(most, plan_of(parameters, mesh, mesh.data, rank).kept_by(rank).elements());
   return most;
 }

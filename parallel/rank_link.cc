@@ -6,6 +6,7 @@
 
 #include "framework/core/error.h"
 #include "framework/layers/tensor_axis.h"
+#include "parallel/words.h"
 
 namespace fern {
 
@@ -13,11 +14,6 @@ namespace {
 
 constexpr int kActivationsLane = 0, kGradientsLane = 1;  // of a link between neighbours
 constexpr int kEmbeddedLane = 0, kValuesLane = 1;        // of the wrap link
-
-// As a communicator carries them: the bits of any type.
-std::span<float> words_of(const Tensor& tensor) {
-  return {static_cast<float*>(tensor.data()), tensor.bytes() / sizeof(float)};
-}
 
 // Of `whole` rows, those of the rank.
 int64_t share_of(int64_t whole, const Mesh& mesh, const MeshPlace& place) {

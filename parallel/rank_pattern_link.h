@@ -20,7 +20,10 @@ class RankPatternLink final : public PatternLink {
 
  private:
   // Of the ranks that hold the same weights, one tells of them.
-  bool speaks() const { return communicators_.place().data == 0 && communicators_.place().tensor == 0; }
+  bool speaks() const {
+    const MeshPlace& place = communicators_.place();
+    return place.data == 0 && place.tensor == 0 && place.context == 0;
+  }
 
   MeshCommunicators& communicators_;
 };

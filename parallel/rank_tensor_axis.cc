@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "framework/core/profile.h"
+#include "parallel/words.h"
 
 namespace fern {
 
@@ -11,14 +12,6 @@ namespace {
 
 // Bytes of a piece: those of all ranks stay in a core's cache while they are added up.
 constexpr int64_t kPiece_bytes = 128 << 10;
-
-// The memory of a tensor as the words that messages are made of.
-std::span<float> words_of(const Tensor& tensor) {
-  expect(tensor.bytes() % sizeof(float) == 0, "[tensor_axis] expected whole words of {} bytes, got {} bytes",
-         sizeof(float), tensor.bytes());
-  return Tensor(tensor.data(), DType::kF32, {static_cast<int64_t>(tensor.bytes() / sizeof(float))})
-      .values<float>();
-}
 
 // Piece `number` of some rows, as one row; may be empty.
 Tensor piece_of(const Tensor& rows, int64_t number) {

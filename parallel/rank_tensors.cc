@@ -37,7 +37,7 @@ void RankTensors::begin() {
   const size_t parameters = whole_.list().size(), ranks = static_cast<size_t>(world.size());
   const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 2 + tensor;
   std::vector<double> told(parameters * entry + 2 * ranks);
-  for (size_t i = 0; i < parameters && place.data == 0; ++i) {
+  for (size_t i = 0; i < parameters && place.data == 0 && place.context == 0; ++i) {
     const int index = own_.find(whole_.list()[i].name);
     if (index < 0) continue;
     const Parameter& own = own_.list()[static_cast<size_t>(index)];
@@ -101,8 +101,11 @@ std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, int64_t 
   int64_t to = 0;
   for (size_t tensor = 0; tensor < shares.size(); ++tensor) {
     Slice rest = {shares[tensor].offset, shares[tensor].offset + shares[tensor].elements()};
-    for (int64_t data = 0; data < mesh.data && rest.elements() > 0; ++data) {
-      const int rank = rank_at(mesh, {.stage = stage, .data = data, .tensor = static_cast<int64_t>(tensor)});
+    for (int64_t replica = 0; replica < mesh.replicas() && rest.elements() > 0; ++replica) {
+      const int rank = rank_at(mesh, {.stage = stage,
+                                      .data = replica % mesh.data,
+                                      .tensor = static_cast<int64_t>(tensor),
+                                      .context = replica / mesh.data});
       const Slice piece =
           kind == TensorKind::kValues ? rest : intersection(rest, slices_[static_cast<size_t>(rank)]);
       if (piece.elements() == 0) continue;

@@ -14,7 +14,7 @@ void refuse_unbuilt(const Mesh& mesh, int ranks) {
   const struct {
     const char* name;
     int64_t size;
-  } axes[] = {{"expert", mesh.expert}, {"context", mesh.context}};
+  } axes[] = {{"expert", mesh.expert}};
   for (const auto& axis : axes)
     if (axis.size != 1)
       fail_usage(
@@ -49,20 +49,32 @@ void expect_shares_fit(const Mesh& mesh, int64_t ranks) {
              fmt::join(divisors(of_stage), ", "));
 }
 
+void expect_sequences_fit(const Mesh& mesh, int ranks) {
+  const int64_t others = mesh.pipeline * mesh.tensor, left = ranks / others;
+  if (mesh.context < 1 || left % mesh.context != 0) {
+    const int64_t shares = std::max<int64_t>(mesh.context, 1), more = (left / shares + 1) * shares * others;
+    fail_usage(
+        "parallel.context = {} does not divide the {} ranks{}; start {} (mpirun -n {}), or set one of {}",
+        mesh.context, left, others > 1 ? " of each stage and share" : "", more, more,
+        fmt::join(divisors(left), ", "));
+  }
+}
+
 }  // namespace
 
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
   refuse_unbuilt(mesh, ranks);
   expect_stages_fit(mesh, ranks, layers);
   expect_shares_fit(mesh, ranks);
-  const int64_t most = ranks / mesh.pipeline / mesh.tensor;
+  expect_sequences_fit(mesh, ranks);
+  const int64_t most = ranks / mesh.pipeline / mesh.tensor / mesh.context;
   if (mesh.data == 0) mesh.data = most;
   if (mesh.data != most)
     fail_usage(
-        "parallel.data = {} x parallel.pipeline = {} x parallel.tensor = {}, but there are {} ranks; start "
-        "as many "
-        "(mpirun -n {}), or set parallel.data = {} or 0 (as many as there are)",
-        mesh.data, mesh.pipeline, mesh.tensor, ranks, mesh.ranks(), most);
+        "parallel.data = {} x parallel.pipeline = {} x parallel.context = {} x parallel.tensor = {}, but "
+        "there are {} ranks; start as many (mpirun -n {}), or set parallel.data = {} or 0 (as many as there "
+        "are)",
+        mesh.data, mesh.pipeline, mesh.context, mesh.tensor, ranks, mesh.ranks(), most);
   if (reduction_shards < 1) fail_usage("batch.reduction_shards = {}: expected at least 1", reduction_shards);
   if (reduction_shards % mesh.data != 0)
     fail_usage(
@@ -74,12 +86,12 @@ Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
 }
 
 int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards) {
-  const int64_t others = mesh.pipeline * mesh.tensor;
+  const int64_t others = mesh.pipeline * mesh.tensor * mesh.context;
   if (std::max<int64_t>(mesh.data, 1) * others > limit)
     fail_usage(
-        "parallel.data = {} x parallel.pipeline = {} x parallel.tensor = {}, but only {} ranks are left; set "
-        "parallel.data = 0 (as many as there are), and fewer stages or shares",
-        mesh.data, mesh.pipeline, mesh.tensor, limit);
+        "parallel.data = {} x parallel.pipeline = {} x parallel.context = {} x parallel.tensor = {}, but "
+        "only {} ranks are left; set parallel.data = 0 (as many as there are), and fewer stages or shares",
+        mesh.data, mesh.pipeline, mesh.context, mesh.tensor, limit);
   if (mesh.data > 0) return static_cast<int>(mesh.ranks());
   int64_t data = limit / others;
   while (reduction_shards % data != 0) --data;

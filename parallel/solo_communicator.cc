@@ -30,7 +30,7 @@ class SoloCommunicator final : public Communicator {
     memory_.resize(bytes);
     return memory_;
   }
-  std::unique_ptr<Communicator> group(Axis, int group) override {
+  std::unique_ptr<Communicator> group(Axis, int group, int) override {
     return group < 0 ? nullptr : make_solo_communicator();
   }
   Pulse* watch(double) override { return nullptr; }

@@ -24,6 +24,7 @@ class Checker {
     batch();
     stages();
     shares();
+    sequences();
     schedule();
     sparsity();
     data();
@@ -138,6 +139,15 @@ class Checker {
           "{}: parallel.tensor = {}: patterns of sparsity.method = \"{}\" are not shared by ranks; expected "
           "1, with parallel.data and parallel.pipeline, or sparsity.method = \"dense\"",
           at("parallel.tensor"), ranks, name_of(recipe_.sparsity.method));
+  }
+
+  // What ranks that share sequences cannot do.
+  void sequences() const {
+    try {
+      validate_context(recipe_.model, recipe_.mesh.context);
+    } catch (const Error& error) {
+      fail_usage("{}: {}", at("parallel.context"), error.what());
+    }
   }
 
   void schedule() const {

@@ -45,10 +45,14 @@ std::vector<Field> parallel_fields() {
        .may_change = true},
       {.key = "parallel.context",
        .place = [](Recipe& r) -> Place { return &r.mesh.context; },
-       .meaning = "Ranks that share the positions of a sequence. More than 1 is not available yet.",
+       .meaning =
+           "Ranks that share the positions of each sequence; keys and values go round a ring of them (ring "
+           "attention). parallel.data and these multiply to all ranks. Twice as many divide "
+           "model.context. The result is the same to rounding, not to the bit; not with "
+           "model.experts.capacity_factor.",
        .unit = "ranks",
+       .raising = "less memory for activations on each rank, so longer sequences",
        .least = 1,
-       .most = 1,
        .may_change = true},
       {.key = "parallel.zero",
        .place = [](Recipe& r) -> Place { return &r.mesh.zero; },

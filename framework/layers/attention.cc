@@ -43,14 +43,15 @@ AttentionBlock::Saved AttentionBlock::Saved::first(int64_t tokens) const {
   return {x_TD.rows(0, tokens), rstd_T.rows(0, tokens), qkv_TE.rows(0, tokens), o_TM.rows(0, tokens), {}};
 }
 
-AttentionBlock::AttentionBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
-                               int64_t layer)
+AttentionBlock::AttentionBlock(Parameters& parameters, TensorAxis& axis, ContextAxis& context,
+                               const ModelConfig& config, int64_t layer)
     : config_(config),
       axis_(axis),
       share_(config, axis),
       norm_(parameters, axis, name_in(layer, "input_layernorm"), config.hidden, config.norm_epsilon),
       qkv_proj_(parameters, add_qkv(parameters, axis, config, layer)),
-      o_proj_(parameters, add_output(parameters, axis, config, layer)) {}
+      o_proj_(parameters, add_output(parameters, axis, config, layer)),
+      attention_(context, share_.heads, share_.kv_heads) {}
 
 AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) const {
   const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
@@ -68,8 +69,8 @@ void AttentionBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
 void AttentionBlock::forward(Tensor y_TD, const Saved& saved, const BlockScratch& scratch,
                              const Tensor& residual_TD, const Positions& positions, Stream& stream) const {
   project(saved, scratch, residual_TD, positions, 0, stream);
-  attention_forward(saved.o_TM, saved.lse_HT, saved.qkv_TE, positions.document_start_T, share_.heads,
-                    share_.kv_heads, stream);
+  attention_.forward(saved.o_TM, saved.lse_HT, /*other_o_TM=*/scratch.do_TM,
+                     /*other_lse_HT=*/scratch.delta_HT, saved.qkv_TE, positions, scratch.ring, stream);
   const Tensor sum_TD = axis_.room_of_sum(y_TD, scratch.n_TD);
   o_proj_.forward(sum_TD, saved.o_TM, stream);
   axis_.reduce_scatter(y_TD, sum_TD, stream);
@@ -82,10 +83,10 @@ void AttentionBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScrat
   o_proj_.backward_weight(dy_TD, saved.o_TM, stream);
   o_proj_.report(sink);
   o_proj_.backward_input(do_TM, dy_TD, stream);
-  attention_backward(scratch.dqkv_TE, scratch.delta_HT, do_TM, saved.o_TM, saved.lse_HT, saved.qkv_TE,
-                     positions.document_start_T, share_.heads, share_.kv_heads, stream);
-  rotary_backward(scratch.dqkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T,
-                  share_.heads, share_.kv_heads, stream);
+  attention_.backward(scratch.dqkv_TE, scratch.delta_HT, do_TM, saved.o_TM, saved.lse_HT, saved.qkv_TE,
+                      positions, scratch.ring, stream);
+  rotary_backward(scratch.dqkv_TE, positions.cos_PK, positions.sin_PK, positions.position_T, share_.heads,
+                  share_.kv_heads, stream);
   norm_.forward(axis_.own_rows(n_TD), saved.x_TD, saved.rstd_T, {}, stream);
   axis_.all_gather(n_TD, stream);
   qkv_proj_.backward_weight(scratch.dqkv_TE, n_TD, stream);
@@ -115,7 +116,7 @@ void AttentionBlock::project(const Saved& saved, const BlockScratch& scratch, co
   norm_.forward(axis_.own_rows(scratch.n_TD), saved.x_TD, saved.rstd_T, residual_TD, stream);
   axis_.all_gather(scratch.n_TD, stream);
   qkv_proj_.forward(saved.qkv_TE, scratch.n_TD, stream);
-  rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.document_start_T, share_.heads,
+  rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.position_T, share_.heads,
                  share_.kv_heads, offset, stream);
 }
 

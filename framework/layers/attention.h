@@ -27,8 +27,9 @@ class AttentionBlock {
   };
 
   // Adds input_layernorm and this rank's heads of self_attn.* of layer `layer` to the parameters. They and
-  // the axis are borrowed.
-  AttentionBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer);
+  // the axes are borrowed.
+  AttentionBlock(Parameters& parameters, TensorAxis& axis, ContextAxis& context, const ModelConfig& config,
+                 int64_t layer);
 
   Saved allocate(Arena& arena, int64_t tokens) const;
   // See Linear::reserve_packed().
@@ -42,7 +43,7 @@ class AttentionBlock {
   void backward(Tensor dx_TD, const Saved& saved, const BlockScratch& scratch, const Positions& positions,
                 GradSink& sink, Stream& stream) const;
   // As forward, for B tokens that come after the `length` in the cache, to which it appends them. REQUIRES
-  // length + B <= C; positions.document_start is zero.
+  // length + B <= C; positions count the tokens.
   void decode(Tensor y_BD, const KeyValues& cache, const Saved& saved, const BlockScratch& scratch,
               const Tensor& residual_BD, const Positions& positions, int64_t length, Stream& stream) const;
 
@@ -56,6 +57,7 @@ class AttentionBlock {
   LayerShare share_;
   Norm norm_;
   Linear qkv_proj_, o_proj_;
+  RingAttention attention_;
 };
 
 }  // namespace fern

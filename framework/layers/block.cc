@@ -2,18 +2,7 @@
 
 #include <algorithm>
 
-#include "framework/ops/rotary.h"
-
 namespace fern {
-
-Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t tokens) {
-  const Shape table = {config.context, config.head_size() / 2};
-  const Positions positions = {arena.allocate(DType::kI32, {tokens}),
-                               arena.allocate(wide_of(config.dtype), table),
-                               arena.allocate(wide_of(config.dtype), table)};
-  if (!arena.is_measuring()) rotary_tables(positions.cos_PK, positions.sin_PK, config.rope_theta);
-  return positions;
-}
 
 namespace {
 
@@ -88,7 +77,8 @@ BlockScratch BlockScratch::first(int64_t tokens) const {
           .delta_HT = {},
           .rows_RD = cut(rows_RD, tokens * active),
           .logits_TE = cut(logits_TE, tokens),
-          .dgate_TK = cut(dgate_TK, tokens)};
+          .dgate_TK = cut(dgate_TK, tokens),
+          .ring = {}};
 }
 
 }  // namespace fern

@@ -4,22 +4,20 @@
 //
 // T tokens, D hidden, E = (H + 2G) K the row of queries, keys and values, M = H K, F inner size of the
 // feed-forward. Experts' letters are those of moe.h. Where ranks share a layer (tensor_axis.h), H, G and F
-// are those of this rank, and so are the T rows of the residual stream: x, dx and what a norm saves.
+// are those of this rank, and so are the T rows of the residual stream: x, dx and what a norm saves. Where
+// ranks share sequences (context_axis.h), all T tokens are those of this rank.
 #pragma once
 
 #include <cstdint>
 
 #include "framework/core/arena.h"
 #include "framework/core/tensor.h"
+#include "framework/layers/positions.h"
+#include "framework/layers/ring_attention.h"
 #include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
 
 namespace fern {
-
-// Where each position stands: the start of its document (i32), and the rotary tables of all positions.
-struct Positions {
-  Tensor document_start_T, cos_PK, sin_PK;
-};
 
 // Memory for the inside of one call, shared by all blocks. The wide tensors are one piece of memory: no two
 // of them live at a time.
@@ -32,10 +30,10 @@ struct BlockScratch {
   // Of layers with experts: rows of their inputs or outputs, the router's logits or their gradient, the
   // gates' gradient.
   Tensor rows_RD, logits_TE, dgate_TK;
+  RingScratch ring;                          // where ranks share sequences
   BlockScratch first(int64_t tokens) const;  // for the first tokens only; without what backward alone needs
 };
 
-Positions allocate_positions(Arena& arena, const ModelConfig& config, int64_t tokens);
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const TensorAxis& axis,
                                     int64_t tokens);
 

@@ -84,4 +84,20 @@ void validate_shares(const ModelConfig& config, int64_t ranks) {
                ranks, least);
 }
 
+void validate_context(const ModelConfig& config, int64_t ranks) {
+  if (ranks == 1) return;
+  const int64_t chunks = 2 * ranks, below = config.context / chunks * chunks;
+  if (config.context % chunks != 0)
+    fail_usage(
+        "parallel.context = {}: each rank has 2 of {} equal chunks of a sequence, and {} does not divide "
+        "model.context = {}; set model.context = {}{}, or parallel.context to one of {}",
+        ranks, chunks, chunks, config.context, below > 0 ? fmt::format("{} or ", below) : std::string(),
+        below + chunks, fmt::join(divisors(config.context % 2 == 0 ? config.context / 2 : 1), ", "));
+  if (config.experts.count > 0 && config.experts.capacity_factor > 0)
+    fail_usage(
+        "parallel.context = {}: what fits model.experts.capacity_factor = {} would depend on how ranks share "
+        "a sequence; set model.experts.capacity_factor = 0 (no token is dropped), or parallel.context = 1",
+        ranks, config.experts.capacity_factor);
+}
+
 }  // namespace fern

@@ -70,5 +70,7 @@ inline double residual_initial_std(const ModelConfig& config) {
 void validate(const ModelConfig& config);
 // Errors (kBadUsage): so many ranks cannot share its matrices (parallel.tensor), with the numbers that can.
 void validate_shares(const ModelConfig& config, int64_t ranks);
+// Errors (kBadUsage): so many ranks cannot share its sequences (parallel.context), with what can.
+void validate_context(const ModelConfig& config, int64_t ranks);
 
 }  // namespace fern

@@ -44,7 +44,7 @@ std::unique_ptr<KvCache, void (*)(KvCache*)> Transformer::make_cache(int64_t cap
       const Shape rows = {capacity, config.kv_heads * config.head_size()};
       cache.layers.push_back({arena.allocate(config.dtype, rows), arena.allocate(config.dtype, rows)});
     }
-    cache.positions = allocate_positions(arena, config, kPieceTokens);
+    cache.positions = allocate_positions(arena, config, state_->context_axis, kPieceTokens);
     cache.routed.language_T = arena.allocate(DType::kI32, {kPieceTokens});
     cache.saved = allocate_inside(arena, state_->layers, kPieceTokens);
     cache.scratch = allocate_block_scratch(arena, config, state_->axis, kPieceTokens);
@@ -52,6 +52,8 @@ std::unique_ptr<KvCache, void (*)(KvCache*)> Transformer::make_cache(int64_t cap
     cache.logits_1V = arena.allocate(config.dtype, {1, config.vocabulary});
   };
   cache.arena = sized_arena("generation", build);
+  const std::vector<int32_t> one_document(kPieceTokens);
+  set_positions(cache.positions, one_document, kPieceTokens, state_->context_axis);
   cache.logits.resize(static_cast<size_t>(config.vocabulary));
   cache.capacity = capacity;
   return {new KvCache(std::move(cache)), [](KvCache* owned) { delete owned; }};
@@ -78,7 +80,7 @@ void Transformer::State::decode(KvCache& cache, int64_t piece, Stream& stream) c
   const Tensor &x_BD = saved.attention.x_TD, &after_attention_BD = saved.feed_forward.x_TD;
   BlockScratch scratch = cache.scratch.first(piece);
   Positions positions = cache.positions;
-  positions.document_start_T = positions.document_start_T.rows(0, piece);
+  positions.position_T = positions.position_T.rows(0, piece);
   RoutedPositions routed = cache.routed;
   routed.language_T = routed.language_T.rows(0, piece);
   embedding->forward(x_BD, cache.input_B.rows(0, piece), scratch.n_TD, stream);
@@ -105,6 +107,8 @@ std::vector<float> Transformer::logits(std::span<const int32_t> tokens, Stream& 
     logits_TV = arena.allocate(state_->config.dtype, {count, state_->config.vocabulary});
   });
   std::copy(tokens.begin(), tokens.end(), activations->tensors_->input_T.values<int32_t>().begin());
+  const std::vector<int32_t> one_document(tokens.size());
+  set_positions(activations->tensors_->positions, one_document, count, state_->context_axis);
   state_->forward_layers(*activations->tensors_, stream);
   state_->head->logits(logits_TV, activations->tensors_->scratch.n_TD, stream);
   std::vector<float> result(static_cast<size_t>(logits_TV.elements()));

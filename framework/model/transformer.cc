@@ -13,9 +13,10 @@ namespace fern {
 
 namespace {
 
-const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis) {
+const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis, const ContextAxis* context) {
   validate(config);
   if (axis != nullptr) validate_shares(config, axis->size());
+  if (context != nullptr) validate_context(config, context->size());
   return config;
 }
 
@@ -27,13 +28,14 @@ ModelPart resolved(ModelPart part, const ModelConfig& config) {
   return part;
 }
 
-std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
-                               const ModelPart& part, const RoutingState& routing) {
+std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, ContextAxis& context_axis,
+                               const ModelConfig& config, const ModelPart& part,
+                               const RoutingState& routing) {
   std::vector<Layer> layers;
   layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
   for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
     parameters.begin_group();
-    AttentionBlock attention(parameters, axis, config, i);
+    AttentionBlock attention(parameters, axis, context_axis, config, i);
     layers.push_back({std::move(attention), FeedForwardBlock(parameters, axis, config, i, routing)});
   }
   return layers;
@@ -48,7 +50,8 @@ void copy_languages(const Tensor& to_T, const MicroBatch& batch) {
                 batch.language_S[static_cast<size_t>(s)]);
 }
 
-void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& config) {
+void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& config,
+                 const ContextAxis& context_axis) {
   expect(
       static_cast<int64_t>(batch.input_T.size()) == tokens && batch.sequences * batch.context == tokens,
       "[model] expected a micro-batch of {} positions, as its activations are, got {} ({} sequences of {})",
@@ -56,9 +59,10 @@ void expect_fits(const MicroBatch& batch, int64_t tokens, const ModelConfig& con
   expect(std::ssize(batch.length_S) == batch.sequences && std::ssize(batch.language_S) == batch.sequences,
          "[model] expected lengths and languages of {} sequences, got {} and {}", batch.sequences,
          batch.length_S.size(), batch.language_S.size());
-  expect(batch.context <= config.context,
+  const int64_t sequence = batch.context * context_axis.size();
+  expect(sequence <= config.context,
          "[model] expected sequences of at most model.context = {} positions, got {}", config.context,
-         batch.context);
+         sequence);
 }
 
 void copy_in(const Tensor& to_T, const std::vector<int32_t>& from_T) {
@@ -96,13 +100,14 @@ std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& 
 }  // namespace
 
 Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part,
-                          TensorAxis* tensor_axis)
-    : config(validated(model_config, tensor_axis)),
+                          TensorAxis* tensor_axis, ContextAxis* sequence_axis)
+    : config(validated(model_config, tensor_axis, sequence_axis)),
       part(resolved(model_part, config)),
       axis(tensor_axis != nullptr ? *tensor_axis : lone),
+      context_axis(sequence_axis != nullptr ? *sequence_axis : whole_context),
       routing(config) {
   if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, axis, config);
-  layers = make_layers(parameters, axis, config, part, routing);
+  layers = make_layers(parameters, axis, context_axis, config, part, routing);
   if (!is_last()) return;
   parameters.begin_group();
   norm.emplace(parameters, axis, "model.norm.weight", config.hidden, config.norm_epsilon);
@@ -158,13 +163,15 @@ void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t l
 Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
 Transformer::Activations::~Activations() = default;
 
-Transformer::Transformer(const ModelConfig& config, const ModelPart& part, TensorAxis* axis)
-    : state_(std::make_unique<State>(config, part, axis)) {}
+Transformer::Transformer(const ModelConfig& config, const ModelPart& part, TensorAxis* axis,
+                         ContextAxis* context_axis)
+    : state_(std::make_unique<State>(config, part, axis, context_axis)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
 const ModelPart& Transformer::part() const { return state_->part; }
 const TensorAxis& Transformer::axis() const { return state_->axis; }
+const ContextAxis& Transformer::context_axis() const { return state_->context_axis; }
 bool Transformer::is_first() const { return state_->is_first(); }
 bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
@@ -218,12 +225,8 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
   auto tensors = std::make_unique<Activations::Tensors>();
   const Activations::Tensors* shared = share != nullptr ? share->tensors_.get() : nullptr;
   tensors->input_T = arena.allocate(DType::kI32, {tokens});
-  if (shared == nullptr) {
-    tensors->positions = allocate_positions(arena, config, tokens);
-  } else {
-    tensors->positions = shared->positions;
-    tensors->positions.document_start_T = arena.allocate(DType::kI32, {tokens});
-  }
+  tensors->positions = allocate_positions(arena, config, state_->context_axis, tokens,
+                                          shared != nullptr ? &shared->positions : nullptr);
   tensors->routed.language_T = arena.allocate(DType::kI32, {tokens});
   tensors->layers = allocate_layers(arena, state_->layers, config, tokens, own_tokens,
                                     shared != nullptr ? shared->layers.data() : nullptr);
@@ -231,6 +234,9 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
   if (shared == nullptr) {
     tensors->dx_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
     tensors->scratch = allocate_block_scratch(arena, config, state_->axis, tokens);
+    if (state_->context_axis.size() > 1)
+      tensors->scratch.ring =
+          allocate_ring(arena, config.dtype, tokens, 2 * LayerShare(config, state_->axis).kv_size());
   } else {
     tensors->dx_TD = shared->dx_TD;
     tensors->scratch = shared->scratch;
@@ -256,12 +262,13 @@ Tensor Transformer::gradient_of(const Activations& activations) const { return a
 double Transformer::forward(Activations& activations, std::span<double> sequence_loss_S,
                             const MicroBatch& batch, Stream& stream) {
   Activations::Tensors& tensors = *activations.tensors_;
-  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  expect_fits(batch, tensors.input_T.dim(0), state_->config, state_->context_axis);
   expect(static_cast<int64_t>(sequence_loss_S.size()) == batch.sequences,
          "[model] expected room for the losses of {} sequences, got {}", batch.sequences,
          sequence_loss_S.size());
   copy_in(tensors.input_T, batch.input_T);
-  copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  set_positions(tensors.positions, batch.document_start_T, batch.context * state_->context_axis.size(),
+                state_->context_axis);
   copy_languages(tensors.routed.language_T, batch);
   tensors.routed.training = true;
   tensors.routed.token_weight = batch.batch_tokens > 0 ? 1 / static_cast<double>(batch.batch_tokens) : 0;
@@ -284,7 +291,7 @@ double Transformer::forward(Activations& activations, std::span<double> sequence
 void Transformer::backward(Activations& activations, const MicroBatch& batch, GradSink& sink,
                            Stream& stream) {
   Activations::Tensors& tensors = *activations.tensors_;
-  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  expect_fits(batch, tensors.input_T.dim(0), state_->config, state_->context_axis);
   const Tensor& dx_TD = tensors.dx_TD;
   stream.enter(Activity::kBackward);
   const BlockScratch& scratch = tensors.scratch;
@@ -334,11 +341,12 @@ void Transformer::end_shard() {
 void Transformer::score(std::span<float> loss_T, Activations& activations, const MicroBatch& batch,
                         Stream& stream) {
   Activations::Tensors& tensors = *activations.tensors_;
-  expect_fits(batch, tensors.input_T.dim(0), state_->config);
+  expect_fits(batch, tensors.input_T.dim(0), state_->config, state_->context_axis);
   expect(loss_T.size() == batch.input_T.size(), "[model] expected room for {} losses, got {}",
          batch.input_T.size(), loss_T.size());
   copy_in(tensors.input_T, batch.input_T);
-  copy_in(tensors.positions.document_start_T, batch.document_start_T);
+  set_positions(tensors.positions, batch.document_start_T, batch.context * state_->context_axis.size(),
+                state_->context_axis);
   copy_languages(tensors.routed.language_T, batch);
   tensors.routed.training = false;
   tensors.routed.record = nullptr;

@@ -9,6 +9,7 @@
 #include "framework/core/arena.h"
 #include "framework/core/device.h"
 #include "framework/data/micro_batch.h"
+#include "framework/layers/context_axis.h"
 #include "framework/layers/routing_state.h"
 #include "framework/layers/tensor_axis.h"
 #include "framework/model/config.h"
@@ -23,16 +24,18 @@ struct KvCache;
 
 class Transformer {
  public:
-  // Lays out the parameters of the part, this rank's share of them where there is an axis, which is borrowed;
-  // allocates nothing. With several ranks on the axis all of them call forward() and backward() alike, of the
-  // same batches; score() and generation are for one. Errors (kBadUsage): see validate() and
-  // validate_shares().
-  explicit Transformer(const ModelConfig& config, const ModelPart& part = {}, TensorAxis* axis = nullptr);
+  // Lays out the parameters of the part, this rank's share of them where there is an axis; allocates nothing.
+  // With several ranks on an axis all of them call forward() and backward() alike, of the same batches, which
+  // the context axis cuts (data/context_share.h); score() and generation are for one. Axes are borrowed.
+  // Errors (kBadUsage): see validate(), validate_shares() and validate_context().
+  explicit Transformer(const ModelConfig& config, const ModelPart& part = {}, TensorAxis* axis = nullptr,
+                       ContextAxis* context_axis = nullptr);
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
   const ModelPart& part() const;  // with the number of its last layer
   const TensorAxis& axis() const;
+  const ContextAxis& context_axis() const;
   bool is_first() const;
   bool is_last() const;
   Parameters& parameters();
@@ -92,7 +95,8 @@ class Transformer {
   // Losses of routers, which are not in the result, are in routing_record(), and so is what was routed where.
   // A part that is not the last returns 0 and leaves zeros.
   // Reads batch, writes activations. REQUIRES: parameters allocated. Errors: batch.input_T.size() differs
-  // from the activations' tokens, batch.context is above config().context, a token is not in the vocabulary.
+  // from the activations' tokens, a whole sequence has more than config().context positions, a token is not
+  // in the vocabulary.
   double forward(Activations& activations, std::span<double> sequence_loss_S, const MicroBatch& batch,
                  Stream& stream);
   // Adds the micro-batch's other gradients to parameters().gradients(), in reverse order of layers, telling

@@ -30,7 +30,7 @@ struct LayerSaved {
 LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
 
 struct Transformer::State {
-  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis);
+  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis, ContextAxis* context_axis);
   State(const State&) = delete;
 
   bool is_first() const { return part.first_layer == 0; }
@@ -53,6 +53,8 @@ struct Transformer::State {
   ModelPart part;
   LoneAxis lone;
   TensorAxis& axis;
+  LoneContext whole_context;
+  ContextAxis& context_axis;
   Parameters parameters;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;

@@ -114,15 +114,15 @@ struct Backward : AttentionBackward<BF16> {
     float *score = tiles.score + row * kTileKeys, *dp = tiles.dp + row * kTileKeys;
     TwoRows rows = {score, dp, exponent_scale(layout.head_size), {}, {}};
     for (int64_t i = 0; i < 2; ++i) {
-      Range visible = {written.begin, written.begin};
+      Range seen = {written.begin, written.begin};
       if (t + i < end) {
         const int64_t at = head * tokens + t + i;
         rows.shift[i] = lse[at] * std::numbers::log2e_v<float>;
         rows.delta[i] = delta[at];
-        visible = visible_keys(start, t + i, keys.begin, keys.end - keys.begin);
+        seen = visible.of(t + i, keys.begin, keys.end - keys.begin);
       }
-      fill_hidden(score + i * kTileKeys, visible, written, -std::numeric_limits<float>::infinity());
-      fill_hidden(dp + i * kTileKeys, visible, written, 0.0F);
+      fill_hidden(score + i * kTileKeys, seen, written, -std::numeric_limits<float>::infinity());
+      fill_hidden(dp + i * kTileKeys, seen, written, 0.0F);
     }
     return rows;
   }
@@ -131,9 +131,14 @@ struct Backward : AttentionBackward<BF16> {
   void differentiate_queries(const Tiles& tiles, int64_t head, Range queries, Range keys) const {
     for (int64_t first = queries.begin; first < queries.end; first += kRowBlock) {
       const int64_t end = std::min(first + kRowBlock, queries.end);
-      const Range seen = visible_keys(start, first, end - 1, keys.begin, keys.end - keys.begin),
+      const Range seen = visible.of(first, end - 1, keys.begin, keys.end - keys.begin),
                   written = widened<float>(seen), pairs_seen = {seen.begin / 2, (seen.end + 1) / 2};
-      if (seen.empty()) continue;
+      if (seen.empty()) {
+        const int64_t pair = (first - queries.begin) / 2;
+        for (BF16Pair* square : {tiles.p_paired, tiles.ds_paired})
+          std::fill_n(square + pair * kTileKeys, kRowBlock / 2 * kTileKeys, BF16Pair{0});
+        continue;
+      }
       const int64_t columns = written.end - written.begin, pairs = (layout.head_size + 1) / 2;
       product_of_rows<float, false, BF16Pair>({tiles.score + written.begin, kTileKeys},
                                               {tiles.rows_from(tiles.q, first), tiles.pair_stride, 1},
@@ -155,10 +160,10 @@ struct Backward : AttentionBackward<BF16> {
   // Adds a tile of queries to the gradients of the keys and values they see.
   void add_to_keys(const Tiles& tiles, Range queries, Range keys) const {
     const int64_t rows = queries.end - queries.begin;
-    int64_t end = 0;
+    int64_t begin = 0, end = 0;
     for (int64_t column = 0; column < keys.end - keys.begin; column += kRowBlock) {
-      const int64_t begin = std::max<int64_t>(0, keys.begin + column - queries.begin);
-      while (end < rows && start[queries.begin + end] < keys.begin + column + kRowBlock) ++end;
+      begin = seeing_from(begin, queries, keys.begin + column);
+      while (end < rows && visible.first[queries.begin + end] < keys.begin + column + kRowBlock) ++end;
       if (end <= begin) continue;
       const int64_t first = begin / 2 * kTileKeys + column, depth = (end - begin + 1) / 2;
       product_of_rows<float, true, BF16Pair>(
@@ -171,54 +176,50 @@ struct Backward : AttentionBackward<BF16> {
   }
 
   // Brings in a tile of keys and values.
-  void begin_keys(const Tiles& tiles, int64_t key_row, int64_t value_row, int64_t keys) const {
+  void begin_keys(const Tiles& tiles, int64_t kv_head, Range keys) const {
     const Block<BF16Pair> rows = {tiles.rows_of_tile, tiles.pair_stride};
     const Block<const BF16Pair> in = {rows.data, rows.stride};
-    copy_to_pairs(rows, {qkv + value_row, row_size}, keys, kTileKeys, layout.head_size);
+    const int64_t count = keys.end - keys.begin;
+    copy_to_pairs(rows, {kv.value(keys.begin, kv_head), kv.stride}, count, kTileKeys, layout.head_size);
     transpose<BF16Pair>({tiles.values_across, kTileKeys}, in, kTileKeys, in.stride);
-    copy_to_pairs(rows, {qkv + key_row, row_size}, keys, kTileKeys, layout.head_size);
+    copy_to_pairs(rows, {kv.key(keys.begin, kv_head), kv.stride}, count, kTileKeys, layout.head_size);
     transpose<BF16Pair>({tiles.keys_across, kTileKeys}, in, kTileKeys, in.stride);
     pair_up_rows({tiles.keys_paired, tiles.stride}, in, kTileKeys);
     std::fill_n(tiles.dkeys, kTileKeys * tiles.stride, 0.0F);
     std::fill_n(tiles.dvalues, kTileKeys * tiles.stride, 0.0F);
   }
 
-  // Writes a tile of a gradient, or adds it to what the group's other heads have written.
-  void write_rows(BF16* out, Block<const float> tile, int64_t rows, float scale, bool first) const {
-    if (first) return copy_rows<BF16, float>({out, row_size}, tile, rows, layout.head_size, scale);
-    for (int64_t row = 0; row < rows; ++row)
-#pragma omp simd
-      for (int64_t k = 0; k < layout.head_size; ++k) {
-        BF16& sum = out[row * row_size + k];
-        sum = narrow<BF16>(widen(sum) + scale * tile.data[row * tile.stride + k]);
-      }
+  // Writes a tile of a gradient, or adds it to what others have written.
+  void write_rows(Block<BF16> out, Block<const float> tile, int64_t rows, float scale, bool first) const {
+    const auto write = first ? copy_rows<BF16, float, float> : add_rows<BF16, float>;
+    write(out, tile, rows, layout.head_size, scale);
   }
 
-  // What one head adds to the gradient of one tile of keys and values. Both kinds of tile begin at multiples
-  // of 64 from the span's begin.
-  void run_keys(const Tiles& tiles, int64_t head, Range keys, Range span) const {
+  // What one head adds to the gradient of one tile of keys and values. Tiles of keys begin at multiples of 64
+  // from the span's begin, and tiles of queries at multiples of kRowBlock.
+  void run_keys(const Tiles& tiles, int64_t head, Range keys, Range all_queries) const {
     const int64_t kv_head = head / layout.group(), rows = keys.end - keys.begin;
-    const int64_t key_row = keys.begin * row_size + layout.key(kv_head),
-                  value_row = keys.begin * row_size + layout.value(kv_head);
-    begin_keys(tiles, key_row, value_row, rows);
-    for (int64_t query = keys.begin; query < span.end && start[query] < keys.end; query += kTileQueries) {
-      const Range queries = {query, std::min(query + kTileQueries, span.end)};
+    begin_keys(tiles, kv_head, keys);
+    for (int64_t query = first_query(all_queries, keys.begin);
+         query < all_queries.end && visible.first[query] < keys.end; query += kTileQueries) {
+      const Range queries = {query, std::min(query + kTileQueries, all_queries.end)};
       differentiate_queries(tiles, head, queries, keys);
       add_to_keys(tiles, queries, keys);
     }
-    const bool first = head % layout.group() == 0;
-    write_rows(dqkv + key_row, {tiles.dkeys, tiles.stride}, rows, scale(), first);
-    write_rows(dqkv + value_row, {tiles.dvalues, tiles.stride}, rows, 1, first);
+    const bool first = head % layout.group() == 0 && !adds;
+    write_rows({dkv.key(keys.begin, kv_head), dkv.stride}, {tiles.dkeys, tiles.stride}, rows, scale(), first);
+    write_rows({dkv.value(keys.begin, kv_head), dkv.stride}, {tiles.dvalues, tiles.stride}, rows, 1, first);
   }
 
-  void run_span(int64_t kv_head, Range span) const {
-    const Tiles tiles(layout.head_size, span);
+  void run_span(int64_t kv_head, const Span& span) const {
+    const Range& queries = span.queries;
+    const Tiles tiles(layout.head_size, queries);
     for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head) {
-      begin_head(tiles, head, span);
-      for (int64_t key = span.begin; key < span.end; key += kTileKeys)
-        run_keys(tiles, head, {key, std::min(key + kTileKeys, span.end)}, span);
-      copy_rows<BF16, float>({dqkv + span.begin * row_size + layout.query(head), row_size},
-                             {tiles.dq, tiles.stride}, span.end - span.begin, layout.head_size, scale());
+      begin_head(tiles, head, queries);
+      for (int64_t key = span.keys.begin; key < span.keys.end; key += kTileKeys)
+        run_keys(tiles, head, {key, std::min(key + kTileKeys, span.keys.end)}, queries);
+      write_rows({dqkv + queries.begin * row_size + layout.query(head), row_size}, {tiles.dq, tiles.stride},
+                 queries.end - queries.begin, scale(), !adds);
     }
   }
 };
@@ -227,8 +228,8 @@ struct Backward : AttentionBackward<BF16> {
 
 template <>
 void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const {
-  const Range documents = span(token);
-  if (!documents.empty()) Backward{*this}.run_span(kv_head, documents);
+  const Span documents = span(token);
+  if (!documents.queries.empty()) Backward{*this}.run_span(kv_head, documents);
 }
 
 }  // namespace fern

@@ -86,18 +86,18 @@ void soften_row(QueryTile& tile, int64_t row, float* score, BF16Pair* p, Range v
 }
 
 // Adds a tile of keys and values to every query that sees some of it.
-void attend_tile(QueryTile& tile, const int32_t* start, int64_t query, int64_t key, int64_t keys) {
+void attend_tile(QueryTile& tile, const Visible& visible, int64_t query, int64_t key, int64_t keys) {
   for (int64_t row = 0; row < tile.rows; row += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, tile.rows - row), first = query + row;
-    const Range seen = visible_keys(start, first, first + rows - 1, key, keys),
-                written = widened<float>(seen), pairs = {seen.begin / 2, (seen.end + 1) / 2};
+    const Range seen = visible.of(first, first + rows - 1, key, keys), written = widened<float>(seen),
+                pairs = {seen.begin / 2, (seen.end + 1) / 2};
     if (seen.empty()) continue;
     product_of_rows<float, false, BF16Pair>(
         {tile.score + written.begin, kTileKeys}, {tile.q + row * tile.pair_stride, tile.pair_stride, 1},
         {tile.keys_across + written.begin, kTileKeys}, written.end - written.begin, tile.pairs);
     for (int64_t r = 0; r < rows; ++r)
       soften_row(tile, row + r, tile.score + r * kTileKeys, tile.p + r * kTileKeys / 2,
-                 visible_keys(start, first + r, key, keys), written);
+                 visible.of(first + r, key, keys), written);
     product_of_rows<float, true, BF16Pair>(
         {tile.o + row * tile.stride, tile.stride}, {tile.p + pairs.begin, kTileKeys / 2, 1},
         {tile.values + pairs.begin * tile.stride, tile.stride}, tile.stride, pairs.end - pairs.begin);
@@ -114,21 +114,20 @@ void AttentionForward<BF16>::run(int64_t head, int64_t query) const {
   const int64_t stride = tile.pair_stride;
   copy_to_pairs({tile.q, stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
                 rounded_up(rows, kRowBlock), head_size);
-  for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
-    const int64_t keys = std::min(kTileKeys, query + rows - key);
-    const BF16* row = qkv + key * row_size;
-    copy_to_pairs({tile.rows_of_tile, stride}, {row + layout.key(kv_head), row_size}, keys, kTileKeys,
-                  head_size);
+  const int64_t end = visible.end[query + rows - 1];
+  for (int64_t key = visible.first[query]; key < end; key += kTileKeys) {
+    const int64_t keys = std::min(kTileKeys, end - key);
+    copy_to_pairs({tile.rows_of_tile, stride}, {kv.key(key, kv_head), kv.stride}, keys, kTileKeys, head_size);
     transpose<BF16Pair>({tile.keys_across, kTileKeys}, {tile.rows_of_tile, stride}, kTileKeys, stride);
-    copy_to_pairs({tile.rows_of_tile, stride}, {row + layout.value(kv_head), row_size}, keys, kTileKeys,
+    copy_to_pairs({tile.rows_of_tile, stride}, {kv.value(key, kv_head), kv.stride}, keys, kTileKeys,
                   head_size);
     pair_up_rows({tile.values, tile.stride}, {tile.rows_of_tile, stride}, kTileKeys);
-    attend_tile(tile, start, query, key, keys);
+    attend_tile(tile, visible, query, key, keys);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t t = query + r;
     copy_rows<BF16, float>({o + (t * layout.heads + head) * head_size, head_size},
-                           {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
+                           {tile.o + r * tile.stride, tile.stride}, 1, head_size, inverse(tile.sum[r]));
     lse[head * tokens + t] = tile.zero[r] * std::numbers::ln2_v<float> + std::log(tile.sum[r]);
   }
 }

@@ -69,17 +69,16 @@ void soften_row(QueryTile<T>& tile, int64_t row, T* score, Range visible, Range 
 
 // Adds a tile of keys and values to every query that sees some of it.
 template <typename T>
-void attend_tile(QueryTile<T>& tile, const int32_t* start, int64_t query, int64_t key, int64_t keys) {
+void attend_tile(QueryTile<T>& tile, const Visible& visible, int64_t query, int64_t key, int64_t keys) {
   for (int64_t row = 0; row < tile.rows; row += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, tile.rows - row), first = query + row;
-    const Range seen = visible_keys(start, first, first + rows - 1, key, keys), written = widened<T>(seen);
+    const Range seen = visible.of(first, first + rows - 1, key, keys), written = widened<T>(seen);
     if (seen.empty()) continue;
     product_of_rows<T, false>(
         {tile.score + written.begin, kTileKeys}, {tile.q + row * tile.stride, tile.stride, 1},
         {tile.keys_across + written.begin, kTileKeys}, written.end - written.begin, tile.head_size);
     for (int64_t r = 0; r < rows; ++r)
-      soften_row(tile, row + r, tile.score + r * kTileKeys, visible_keys(start, first + r, key, keys),
-                 written);
+      soften_row(tile, row + r, tile.score + r * kTileKeys, visible.of(first + r, key, keys), written);
     product_of_rows<T, true>(
         {tile.o + row * tile.stride, tile.stride}, {tile.score + seen.begin, kTileKeys, 1},
         {tile.values + seen.begin * tile.stride, tile.stride}, tile.stride, seen.end - seen.begin);
@@ -124,38 +123,45 @@ void AttentionForward<T>::run(int64_t head, int64_t query) const {
   QueryTile<T> tile(rows, head_size);
   copy_rows<T, T>({tile.q, tile.stride}, {qkv + query * row_size + layout.query(head), row_size}, rows,
                   head_size, 1 / std::sqrt(static_cast<T>(head_size)));
-  for (int64_t key = start[query]; key < query + rows; key += kTileKeys) {
-    const int64_t keys = std::min(kTileKeys, query + rows - key);
-    const T* row = qkv + key * row_size;
-    copy_rows<T, T>({tile.keys, tile.stride}, {row + layout.key(kv_head), row_size}, keys, head_size);
+  const int64_t end = visible.end[query + rows - 1];
+  for (int64_t key = visible.first[query]; key < end; key += kTileKeys) {
+    const int64_t keys = std::min(kTileKeys, end - key);
+    copy_rows<T, T>({tile.keys, tile.stride}, {kv.key(key, kv_head), kv.stride}, keys, head_size);
     transpose<T>({tile.keys_across, kTileKeys}, {tile.keys, tile.stride}, keys, head_size);
-    copy_rows<T, T>({tile.values, tile.stride}, {row + layout.value(kv_head), row_size}, keys, head_size);
-    attend_tile(tile, start, query, key, keys);
+    copy_rows<T, T>({tile.values, tile.stride}, {kv.value(key, kv_head), kv.stride}, keys, head_size);
+    attend_tile(tile, visible, query, key, keys);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t t = query + r;
     copy_rows<T, T>({o + (t * layout.heads + head) * head_size, head_size},
-                    {tile.o + r * tile.stride, tile.stride}, 1, head_size, 1 / tile.sum[r]);
+                    {tile.o + r * tile.stride, tile.stride}, 1, head_size, inverse(tile.sum[r]));
     lse[head * tokens + t] = tile.max[r] + std::log(tile.sum[r]);
   }
 }
 
-void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const Tensor& document_start_T,
-                       int64_t heads, int64_t kv_heads, Stream& stream) {
+void attention_forward(Tensor o_TM, Tensor lse_HT, const Tensor& qkv_TE, const SeenKeys& seen, int64_t heads,
+                       int64_t kv_heads, Stream& stream) {
   constexpr std::string_view op = "attention_forward";
-  expect_on_cpu(op, stream, {o_TM, lse_HT, qkv_TE, document_start_T});
+  expect_on_cpu(op, stream, {o_TM, lse_HT, qkv_TE, seen.kv_SR, seen.first_T, seen.end_T});
   expect_rank(op, "qkv", qkv_TE, 2);
   const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1);
   const HeadLayout layout = head_layout(op, row_size, heads, kv_heads);
   expect_tensor(op, "o", o_TM, qkv_TE.dtype(), {tokens, heads * layout.head_size});
   expect_tensor(op, "lse", lse_HT, wide_of(qkv_TE.dtype()), {heads, tokens});
-  expect_document_starts(op, document_start_T, tokens);
-  const OpTimer timer(stream, op,
-                      attention_work(stream, 2, heads, layout.head_size, document_start_T, {o_TM, qkv_TE}));
+  expect_key_rows(op, "kv", seen.kv_SR, qkv_TE.dtype(), layout);
+  expect_key_ranges(op, seen.first_T, seen.end_T, tokens, seen.kv_SR.dim(0));
+  const OpTimer timer(
+      stream, op,
+      attention_work(stream, 2, heads, layout.head_size, seen.first_T, seen.end_T, {o_TM, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
-    const AttentionForward<T> forward = {
-        o_TM.as<T>(), lse_HT.as<Wide<T>>(), qkv_TE.as<T>(), document_start_T.as<int32_t>(), tokens, row_size,
-        layout};
+    const AttentionForward<T> forward = {.o = o_TM.as<T>(),
+                                         .lse = lse_HT.as<Wide<T>>(),
+                                         .qkv = qkv_TE.as<T>(),
+                                         .kv = key_rows<const T>(seen.kv_SR, layout),
+                                         .visible = {seen.first_T.as<int32_t>(), seen.end_T.as<int32_t>()},
+                                         .tokens = tokens,
+                                         .row_size = row_size,
+                                         .layout = layout};
 #pragma omp parallel for collapse(2) schedule(dynamic) if (tokens * row_size >= kParallelElements)
     for (int64_t head = 0; head < heads; ++head)
       for (int64_t query = 0; query < tokens; query += forward.kTileQueries) forward.run(head, query);

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "framework/core/bf16.h"
+#include "framework/ops/attention.h"
 #include "framework/ops/checks.h"
 #include "framework/ops/simd.h"
 
@@ -20,15 +22,43 @@ struct Range {
   bool empty() const { return end <= begin; }
 };
 
-// Keys that query `t` sees in the tile of `keys` from `key`, counted from the tile's first.
-inline Range visible_keys(const int32_t* start, int64_t t, int64_t key, int64_t keys) {
-  return {std::max<int64_t>(start[t], key) - key, std::min(t + 1, key + keys) - key};
+// A block of keys and values, as SeenKeys says. T may be const.
+template <typename T>
+struct KeyRows {
+  T* data;               // where the first row's key heads begin
+  int64_t rows, stride;  // S, and values from a row to the next
+  HeadLayout layout;
+  T* key(int64_t row, int64_t kv_head) const { return data + row * stride + kv_head * layout.head_size; }
+  T* value(int64_t row, int64_t kv_head) const { return key(row, layout.kv_heads + kv_head); }
+};
+template <typename T>
+KeyRows<T> key_rows(const Tensor& kv_SR, const HeadLayout& layout) {
+  const int64_t size = 2 * layout.kv_heads * layout.head_size, stride = kv_SR.dim(1);
+  return {kv_SR.as<std::remove_const_t<T>>() + stride - size, kv_SR.dim(0), stride, layout};
+}
+// Errors: the tensor is not of that dtype, or its rows are too short.
+inline void expect_key_rows(std::string_view op, std::string_view name, const Tensor& kv_SR, DType dtype,
+                            const HeadLayout& layout) {
+  expect_rank(op, name, kv_SR, 2);
+  expect_tensor(op, name, kv_SR, dtype, kv_SR.shape());
+  const int64_t size = 2 * layout.kv_heads * layout.head_size;
+  expect(kv_SR.dim(1) >= size, "[{}] {}: expected rows of {} values or more, got {}", op, name, size,
+         kv_SR.dim(1));
 }
 
-// The keys that any of the queries `first`..`last` sees.
-inline Range visible_keys(const int32_t* start, int64_t first, int64_t last, int64_t key, int64_t keys) {
-  return {visible_keys(start, first, key, keys).begin, visible_keys(start, last, key, keys).end};
-}
+// Which rows of the block each query sees.
+struct Visible {
+  const int32_t *first, *end;
+
+  // Those of query `t` in the tile of `keys` from `key`, counted from the tile's first.
+  Range of(int64_t t, int64_t key, int64_t keys) const {
+    return {std::max<int64_t>(first[t], key) - key, std::min<int64_t>(end[t], key + keys) - key};
+  }
+  // Those that any of the queries `from`..`to` sees.
+  Range of(int64_t from, int64_t to, int64_t key, int64_t keys) const {
+    return {of(from, key, keys).begin, of(to, key, keys).end};
+  }
+};
 
 // Widened to the columns that the kernel computes.
 template <typename T>
@@ -54,11 +84,19 @@ struct AttentionForward {
   T* o;
   Wide<T>* lse;
   const T* qkv;
-  const int32_t* start;
+  KeyRows<const T> kv;
+  Visible visible;
   int64_t tokens, row_size;
   HeadLayout layout;
 
   void run(int64_t head, int64_t query) const;
+  // What a row's sum is multiplied with.
+  static Wide<T> inverse(Wide<T> sum) { return sum == 0 ? 0 : 1 / sum; }
+};
+
+// Queries that see none of the keys that others see, and these keys, with those that nobody sees.
+struct Span {
+  Range queries, keys;
 };
 
 // One attention_backward(). A task is a key head and the documents that begin within so many tokens: nothing
@@ -68,21 +106,41 @@ struct AttentionBackward {
   static constexpr int64_t kTileQueries = 64, kSpanTokens = 256;
 
   T* dqkv;
+  KeyRows<T> dkv;
   Wide<T>* delta;
   const T *d_o, *o;
   const Wide<T>* lse;
   const T* qkv;
-  const int32_t* start;
+  KeyRows<const T> kv;
+  Visible visible;
   int64_t tokens, row_size;
   HeadLayout layout;
+  bool adds;
 
   // The documents that begin at `token` or in the kSpanTokens from there.
-  Range span(int64_t token) const {
-    return {document_at_or_after(token), document_at_or_after(token + kSpanTokens)};
+  Span span(int64_t token) const {
+    const int64_t begin = document_at_or_after(token), end = document_at_or_after(token + kSpanTokens);
+    return {{begin, end}, {keys_before(begin), keys_before(end)}};
   }
   int64_t document_at_or_after(int64_t t) const {
-    while (t < tokens && start[t] != t) ++t;
+    while (0 < t && t < tokens && visible.first[t] < visible.end[t - 1]) ++t;
     return std::min(t, tokens);
+  }
+  // Keys of the documents before that of `query`, which begins one.
+  int64_t keys_before(int64_t query) const {
+    if (query == 0) return 0;
+    return query < tokens ? visible.first[query] : kv.rows;
+  }
+  // Where the tiles of queries begin that see keys from `key`: blocks of rows stay whole.
+  int64_t first_query(const Range& queries, int64_t key) const {
+    const int32_t* end = std::upper_bound(visible.end + queries.begin, visible.end + queries.end, key);
+    return queries.begin + rounded_down(end - visible.end - queries.begin, kRowBlock);
+  }
+  // From which row on a tile of queries sees `key` or one after it; none of those before `row` does.
+  int64_t seeing_from(int64_t row, const Range& queries, int64_t key) const {
+    const auto last = [&] { return std::min(queries.begin + row + kRowBlock, queries.end) - 1; };
+    while (queries.begin + row < queries.end && visible.end[last()] <= key) row += kRowBlock;
+    return row;
   }
   // Where the row of token t and `head` begins in o and d_o.
   int64_t o_index(int64_t t, int64_t head) const { return (t * layout.heads + head) * layout.head_size; }
@@ -94,6 +152,17 @@ template <>
 void AttentionForward<BF16>::run(int64_t head, int64_t query) const;
 template <>
 void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const;
+
+// Adds rows of a tile, times `scale`, to memory.
+template <typename To, typename From>
+void add_rows(Block<To> out, Block<const From> in, int64_t rows, int64_t columns, Wide<To> scale = 1) {
+  for (int64_t row = 0; row < rows; ++row)
+#pragma omp simd
+    for (int64_t column = 0; column < columns; ++column) {
+      To& sum = out.data[row * out.stride + column];
+      sum = narrow<To>(widen(sum) + scale * widen(in.data[row * in.stride + column]));
+    }
+}
 
 // Copies rows between memory and a tile, times `scale`, widening or narrowing on the way.
 template <typename To, typename From, typename Scale = Wide<To>>

@@ -15,12 +15,18 @@ void expect_rank(std::string_view op, std::string_view name, const Tensor& tenso
          rank == 1 ? "" : "s", tensor.shape().to_string());
 }
 
-void expect_document_starts(std::string_view op, const Tensor& document_start_T, int64_t tokens) {
-  expect_tensor(op, "document_start", document_start_T, DType::kI32, {tokens});
-  const int32_t* start = document_start_T.as<int32_t>();
-  for (int64_t t = 0; t < tokens; ++t)
-    expect((t == 0 ? 0 : start[t - 1]) <= start[t] && start[t] <= t,
-           "[{}] document_start[{}]: expected {}..{}, got {}", op, t, t == 0 ? 0 : start[t - 1], t, start[t]);
+void expect_key_ranges(std::string_view op, const Tensor& first_T, const Tensor& end_T, int64_t tokens,
+                       int64_t keys) {
+  expect_tensor(op, "first", first_T, DType::kI32, {tokens});
+  expect_tensor(op, "end", end_T, DType::kI32, {tokens});
+  const int32_t *first = first_T.as<int32_t>(), *end = end_T.as<int32_t>();
+  for (int64_t t = 0, first_before = 0, end_before = 0; t < tokens; ++t) {
+    expect(first_before <= first[t] && first[t] <= end[t], "[{}] first[{}]: expected {}..{}, got {}", op, t,
+           first_before, end[t], first[t]);
+    expect(end_before <= end[t] && end[t] <= keys, "[{}] end[{}]: expected {}..{}, got {}", op, t, end_before,
+           keys, end[t]);
+    first_before = first[t], end_before = end[t];
+  }
 }
 
 HeadLayout head_layout(std::string_view op, int64_t row_size, int64_t heads, int64_t kv_heads) {

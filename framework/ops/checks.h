@@ -18,8 +18,9 @@ void expect_on_cpu(std::string_view op, const Stream& stream, std::initializer_l
 // asked before dim().
 void expect_rank(std::string_view op, std::string_view name, const Tensor& tensor, int rank);
 
-// document_start_T is i32 [tokens], non-decreasing, 0 <= document_start[t] <= t.
-void expect_document_starts(std::string_view op, const Tensor& document_start_T, int64_t tokens);
+// first_T and end_T are i32 [tokens], non-decreasing, 0 <= first[t] <= end[t] <= keys.
+void expect_key_ranges(std::string_view op, const Tensor& first_T, const Tensor& end_T, int64_t tokens,
+                       int64_t keys);
 
 // How a row of qkv divides into heads: H query, G key, G value heads of size K.
 struct HeadLayout {

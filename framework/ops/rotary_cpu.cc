@@ -24,9 +24,9 @@ void rotate_row(T* row, const Wide<T>* cosine, const Wide<T>* sine, int64_t rota
 }
 
 void rotate(std::string_view op, Tensor qkv_TE, const Tensor& cos_PK, const Tensor& sin_PK,
-            const Tensor& document_start_T, int64_t heads, int64_t kv_heads, int64_t offset, int direction,
+            const Tensor& position_T, int64_t heads, int64_t kv_heads, int64_t offset, int direction,
             const Stream& stream) {
-  expect_on_cpu(op, stream, {qkv_TE, cos_PK, sin_PK, document_start_T});
+  expect_on_cpu(op, stream, {qkv_TE, cos_PK, sin_PK, position_T});
   expect_rank(op, "qkv", qkv_TE, 2);
   expect_rank(op, "cos", cos_PK, 2);
   const int64_t tokens = qkv_TE.dim(0), row_size = qkv_TE.dim(1), positions = cos_PK.dim(0);
@@ -35,20 +35,19 @@ void rotate(std::string_view op, Tensor qkv_TE, const Tensor& cos_PK, const Tens
   const int64_t half = layout.head_size / 2;
   expect_tensor(op, "cos", cos_PK, wide_of(qkv_TE.dtype()), {positions, half});
   expect_tensor(op, "sin", sin_PK, wide_of(qkv_TE.dtype()), {positions, half});
-  expect_document_starts(op, document_start_T, tokens);
-  const int32_t* start = document_start_T.as<int32_t>();
+  expect_tensor(op, "position", position_T, DType::kI32, {tokens});
+  const int32_t* position = position_T.as<int32_t>();
   for (int64_t t = 0; t < tokens; ++t)
-    expect(0 <= t - start[t] + offset && t - start[t] + offset < positions,
-           "[{}] token {}: expected a position in 0..{}, got {}", op, t, positions - 1,
-           t - start[t] + offset);
+    expect(0 <= position[t] + offset && position[t] + offset < positions,
+           "[{}] token {}: expected a position in 0..{}, got {}", op, t, positions - 1, position[t] + offset);
   const OpTimer timer(stream, op, touches({qkv_TE, qkv_TE}));
   with_float_type(op, qkv_TE.dtype(), [&]<typename T>() {
     T* qkv = qkv_TE.as<T>();
     const Wide<T>*cosine = cos_PK.as<Wide<T>>(), *sine = sin_PK.as<Wide<T>>();
 #pragma omp parallel for if (tokens * row_size >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t position = t - start[t] + offset;
-      rotate_row(qkv + t * row_size, cosine + position * half, sine + position * half, heads + kv_heads, half,
+      const int64_t angle = (position[t] + offset) * half;
+      rotate_row(qkv + t * row_size, cosine + angle, sine + angle, heads + kv_heads, half,
                  static_cast<Wide<T>>(direction));
     }
   });
@@ -73,14 +72,14 @@ void rotary_tables(Tensor cos_PK, Tensor sin_PK, double theta) {
   });
 }
 
-void rotary_forward(Tensor qkv_TE, const Tensor& cos_PK, const Tensor& sin_PK, const Tensor& document_start_T,
+void rotary_forward(Tensor qkv_TE, const Tensor& cos_PK, const Tensor& sin_PK, const Tensor& position_T,
                     int64_t heads, int64_t kv_heads, int64_t offset, Stream& stream) {
-  rotate("rotary_forward", qkv_TE, cos_PK, sin_PK, document_start_T, heads, kv_heads, offset, 1, stream);
+  rotate("rotary_forward", qkv_TE, cos_PK, sin_PK, position_T, heads, kv_heads, offset, 1, stream);
 }
 
-void rotary_backward(Tensor dqkv_TE, const Tensor& cos_PK, const Tensor& sin_PK,
-                     const Tensor& document_start_T, int64_t heads, int64_t kv_heads, Stream& stream) {
-  rotate("rotary_backward", dqkv_TE, cos_PK, sin_PK, document_start_T, heads, kv_heads, 0, -1, stream);
+void rotary_backward(Tensor dqkv_TE, const Tensor& cos_PK, const Tensor& sin_PK, const Tensor& position_T,
+                     int64_t heads, int64_t kv_heads, Stream& stream) {
+  rotate("rotary_backward", dqkv_TE, cos_PK, sin_PK, position_T, heads, kv_heads, 0, -1, stream);
 }
 
 }  // namespace fern

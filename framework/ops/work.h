@@ -32,11 +32,12 @@ inline OpWork product_work(const Tensor& y_TO, const Tensor& x_TI, size_t weight
 // Of an op that does `products` products of a query and a key, or of their size, for each pair that sees each
 // other. Counting pairs reads every token, so it is done for a profile only.
 inline OpWork attention_work(const Stream& stream, double products, int64_t heads, int64_t head_size,
-                             const Tensor& document_start_T, std::initializer_list<Tensor> tensors) {
+                             const Tensor& first_T, const Tensor& end_T,
+                             std::initializer_list<Tensor> tensors) {
   if (stream.profile() == nullptr) return {};
-  const int32_t* start = document_start_T.as<int32_t>();
   int64_t pairs = 0;
-  for (int64_t t = 0; t < document_start_T.dim(0); ++t) pairs += t - start[t] + 1;
+  for (const int32_t end : end_T.values<int32_t>()) pairs += end;
+  for (const int32_t first : first_T.values<int32_t>()) pairs -= first;
   OpWork work = touches(tensors);
   work.flops = 2 * products * static_cast<double>(heads * head_size) * static_cast<double>(pairs);
   return work;

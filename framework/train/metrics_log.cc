@@ -124,6 +124,7 @@ void MetricsLog::write(const StepMetrics& m) {
             {"sent_bytes", m.sent_bytes},
             {"pipeline_sent_bytes", m.pipeline_sent_bytes},
             {"tensor_sent_bytes", m.tensor_sent_bytes},
+            {"context_sent_bytes", m.context_sent_bytes},
             {"language_loss", language_losses(languages_, m.language_loss)},
             {"step_s", m.step_s},
             {"data_s", m.data_s},

@@ -22,7 +22,8 @@ namespace fern {
 //   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
 class GradReducer : public GradSink {
  public:
-  // Shards of each step that this process computes: [first, last), consecutive.
+  // Shards of each step that this process computes: [first, last), consecutive. Where C processes share
+  // sequences there are C S of them, S of each process's share.
   virtual int64_t first_shard() const = 0;
   virtual int64_t last_shard() const = 0;
   virtual void begin_shard() = 0;

@@ -18,7 +18,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
       run_(run),
       link_(parts.link != nullptr ? *parts.link : solo_link_),
       sums_(parts.loader.micro_batches(), parts.loader.shape().micro_sequences, slots_for_squares(),
-            parts.model.config().expert_layers()) {
+            parts.model.config().expert_layers(), parts.model.context_axis().size()) {
   const int64_t all = parts.loader.micro_batches();
   if (config.reduction_shards < 1 || all % config.reduction_shards != 0)
     fail_usage(
@@ -31,8 +31,9 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
       (parts.gradients.last_shard() - parts.gradients.first_shard()) * micro_batches_a_shard();
   const BatchShape& shape = parts.loader.shape();
   actions_ = one_forward_one_backward(link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
-  passes_ = allocate_passes(parts.model, arena, shape.micro_sequences * shape.context, link_.stage(),
-                            link_.stages(), micro_batches, micro_batches_a_shard());
+  passes_ = allocate_passes(parts.model, arena,
+                            shape.micro_sequences * shape.context / parts.model.context_axis().size(),
+                            link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
   take_layout();
 }
 
@@ -91,6 +92,7 @@ void Trainer::train_step() {
     metrics_.sent_bytes = -sent_bytes();
     metrics_.pipeline_sent_bytes = -link_.sent_bytes();
     metrics_.tensor_sent_bytes = -parts_.model.axis().sent_bytes();
+    metrics_.context_sent_bytes = -parts_.model.context_axis().sent_bytes();
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
@@ -109,6 +111,7 @@ void Trainer::train_step() {
     metrics_.sent_bytes += sent_bytes();
     metrics_.pipeline_sent_bytes += link_.sent_bytes();
     metrics_.tensor_sent_bytes += parts_.model.axis().sent_bytes();
+    metrics_.context_sent_bytes += parts_.model.context_axis().sent_bytes();
     change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);

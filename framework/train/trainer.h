@@ -49,6 +49,7 @@ struct StepMetrics {
   int64_t sent_bytes = 0;             // by this process to others: gradients and values
   int64_t pipeline_sent_bytes = 0;    // by this process to other stages
   int64_t tensor_sent_bytes = 0;      // by this process to others that share its matrices
+  int64_t context_sent_bytes = 0;     // by this process to others that share its sequences
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step
@@ -84,7 +85,7 @@ struct RunFolder {
 // MethodSetup::budget of the run that saved this checkpoint; none where it does not say.
 std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest);
 
-// A micro-batch on its way through the layers that are here.
+// A micro-batch, or this process's share of it, on its way through the layers that are here.
 struct Pass {
   std::unique_ptr<Transformer::Activations> activations;
   MicroBatch batch;
@@ -124,11 +125,18 @@ class Trainer {
   void begin_shard();
   void forward(int64_t micro);
   void backward(int64_t micro);
+  // Fills `own` with this process's share of the step's micro-batch `slot`; returns the whole of it.
+  const MicroBatch& load(MicroBatch& own, int64_t slot);
   void end_shard(int64_t shard);
   // Of micro-batches before `end` whose backward has come to the first of several stages: their part of a
   // tied embedding's gradient.
   void take_embedded(int64_t end);
-  int64_t first_micro_batch() const { return parts_.gradients.first_shard() * micro_batches_a_shard(); }
+  // Where processes share sequences, each one's part of a shard's gradient is a term of the sum by itself:
+  // the shards of the first of them come first, and then the same shards of the next
+  // (GradReducer::first_shard()).
+  int64_t first_micro_batch() const {
+    return parts_.gradients.first_shard() % config_.reduction_shards * micro_batches_a_shard();
+  }
   int64_t micro_batches_a_shard() const { return parts_.loader.micro_batches() / config_.reduction_shards; }
   const Parameters& whole() const;
   void take_layout();
@@ -153,6 +161,7 @@ class Trainer {
   StageLink& link_;
   std::vector<StageAction> actions_;  // of every step
   std::vector<Pass> passes_;
+  MicroBatch whole_;  // that load() cuts
   Stream stream_;
   StepSums sums_;
   std::vector<ChunkRun> chunks_;  // of the flat gradient, in the whole model's

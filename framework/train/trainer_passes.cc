@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "framework/core/profile.h"
+#include "framework/data/context_share.h"
 #include "framework/train/step_timer.h"
 #include "framework/train/trainer.h"
 
@@ -42,28 +43,35 @@ void Trainer::begin_shard() {
   if (scoring_) parts_.scored_gradients->begin_shard();
 }
 
+const MicroBatch& Trainer::load(MicroBatch& own, int64_t slot) {
+  const Timer<OpTimer> timer(metrics_.data_s, stream_, "data");
+  stream_.enter(Activity::kData);
+  const ContextAxis& context = parts_.model.context_axis();
+  MicroBatch& whole = context.size() == 1 ? own : whole_;
+  parts_.loader.load(whole, step_, slot);
+  if (context.size() > 1)
+    cut(own, whole, {.ranks = context.size(), .rank = context.index(), .context = whole.context});
+  return whole;
+}
+
 void Trainer::forward(int64_t micro) {
   Pass& pass = pass_of(micro);
-  const int64_t slot = first_micro_batch() + micro;
-  {
-    const Timer<OpTimer> timer(metrics_.data_s, stream_, "data");
-    stream_.enter(Activity::kData);
-    parts_.loader.load(pass.batch, step_, slot);
-  }
+  const int64_t slot = first_micro_batch() + micro, share = parts_.model.context_axis().index();
+  const MicroBatch& whole = load(pass.batch, slot);
   {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
     link_.receive_activations(parts_.model.input_of(*pass.activations));
   }
   {
     const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "forward");
-    const double loss =
-        parts_.model.forward(*pass.activations, sums_.sequence_losses(slot), pass.batch, stream_);
-    // All shares of a part have the same losses: one tells them.
+    const std::span<double> sequence_losses = sums_.sequence_losses(slot, share);
+    const double loss = parts_.model.forward(*pass.activations, sequence_losses, pass.batch, stream_);
+    // All that share the matrices of a part have the same losses: one tells them.
     if (parts_.model.axis().index() > 0) {
-      std::ranges::fill(sums_.sequence_losses(slot), 0.0);
+      std::ranges::fill(sequence_losses, 0.0);
     } else {
-      sums_.set_routers(slot, parts_.model.routing_record().losses);
-      if (parts_.model.is_last()) sums_.set_micro_batch(slot, loss, pass.batch);
+      sums_.set_routers(slot, parts_.model.routing_record().losses, share);
+      if (parts_.model.is_last()) sums_.set_micro_batch(slot, loss, whole, share);
     }
   }
   const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
@@ -107,7 +115,7 @@ void Trainer::take_embedded(int64_t end) {
       const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
       if (!link_.receive_embedded(dx_TD)) return;
     }
-    parts_.loader.load(pass.batch, step_, first_micro_batch() + embedded_);
+    load(pass.batch, first_micro_batch() + embedded_);
     parts_.model.add_embedded(*pass.activations, pass.batch, stream_);
   }
 }

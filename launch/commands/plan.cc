@@ -109,7 +109,8 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
   const int ranks = options.ranks > 0 ? options.ranks
                                       : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data) *
                                                          std::max<int64_t>(1, recipe.mesh.pipeline) *
-                                                         std::max<int64_t>(1, recipe.mesh.tensor));
+                                                         std::max<int64_t>(1, recipe.mesh.tensor) *
+                                                         std::max<int64_t>(1, recipe.mesh.context));
   const Mesh mesh = resolve(recipe.mesh, ranks, recipe.batch.reduction_shards, recipe.model.layers);
   std::optional<TrainingData> data;
   if (TrainingData::is_prepared(recipe)) data.emplace(recipe);
@@ -138,11 +139,10 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
     fmt::print("\n{} is not prepared yet: fern prepare {} tells languages, tokens and epochs\n",
                recipe.data.folder, options.recipe);
   expect_fits(items, ranks, available);
-  if (mesh.pipeline > 1 || mesh.tensor > 1)
+  if (mesh.pipeline > 1 || mesh.tensor > 1 || mesh.context > 1)
     fmt::print(
-        "\nthe speed of stages and shares is not measured here; with parallel.pipeline = 1 and "
-        "parallel.tensor = 1 "
-        "that of data parallel is\n");
+        "\nthe speed of stages and shares is not measured here; with parallel.pipeline, parallel.tensor and "
+        "parallel.context = 1 that of data parallel is\n");
   else if (!options.leaves_out_speed) {
     const Layout planned{ranks, threads};
     const std::vector<Layout> layouts =

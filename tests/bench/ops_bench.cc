@@ -95,14 +95,16 @@ void attention(benchmark::State& state, DType dtype, bool backward) {
   const Tensor qkv = memory.random({kTokens, row}, dtype), dqkv = memory.random({kTokens, row}, dtype),
                o = memory.random({kTokens, kHidden}, dtype), d_o = memory.random({kTokens, kHidden}, dtype),
                lse = memory.random({kHeads, kTokens}), delta = memory.random({kHeads, kTokens}),
-               start = memory.integers(kTokens, [](int64_t t) { return t; });
-  for (int64_t t = 0; t < kTokens; ++t) start.as<int32_t>()[t] = static_cast<int32_t>(t / length * length);
-  attention_forward(o, lse, qkv, start, kHeads, kv_heads, stream);
+               first = memory.integers(kTokens, [](int64_t t) { return t; }),
+               end = memory.integers(kTokens, [](int64_t t) { return t + 1; });
+  for (int64_t t = 0; t < kTokens; ++t) first.as<int32_t>()[t] = static_cast<int32_t>(t / length * length);
+  const SeenKeys seen = {qkv, first, end};
+  attention_forward(o, lse, qkv, seen, kHeads, kv_heads, stream);
   for (auto _ : state) {
     if (backward)
-      attention_backward(dqkv, delta, d_o, o, lse, qkv, start, kHeads, kv_heads, stream);
+      attention_backward({dqkv, dqkv, delta}, d_o, o, lse, qkv, seen, kHeads, kv_heads, stream);
     else
-      attention_forward(o, lse, qkv, start, kHeads, kv_heads, stream);
+      attention_forward(o, lse, qkv, seen, kHeads, kv_heads, stream);
   }
   const double pairs = static_cast<double>(kHeads * kTokens * (length + 1)) / 2;
   report_flops(state, (backward ? 10.0 : 4.0) * pairs * kHeadSize);
@@ -138,9 +140,9 @@ void rotary(benchmark::State& state) {
   Stream stream;
   const Tensor qkv = memory.random({kTokens, 3 * kHidden}), cosine = memory.random({512, kHeadSize / 2}),
                sine = memory.random({512, kHeadSize / 2}),
-               start = memory.integers(kTokens, [](int64_t t) { return t / 512 * 512; });
+               position = memory.integers(kTokens, [](int64_t t) { return t % 512; });
   rotary_tables(cosine, sine, 10000);
-  for (auto _ : state) rotary_forward(qkv, cosine, sine, start, kHeads, kHeads, 0, stream);
+  for (auto _ : state) rotary_forward(qkv, cosine, sine, position, kHeads, kHeads, 0, stream);
   report_values(state, 2 * kTokens * 2 * kHidden);
 }
 BENCHMARK(rotary)->UseRealTime();

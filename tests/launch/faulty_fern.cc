@@ -57,8 +57,8 @@ class FaultyCommunicator final : public Communicator {
   }
   void broadcast(std::span<std::byte> bytes, int root) override { inner_->broadcast(bytes, root); }
   std::span<std::byte> share_memory(size_t bytes) override { return inner_->share_memory(bytes); }
-  std::unique_ptr<Communicator> group(Axis axis, int group) override {
-    std::unique_ptr<Communicator> members = inner_->group(axis, group);
+  std::unique_ptr<Communicator> group(Axis axis, int group, int order) override {
+    std::unique_ptr<Communicator> members = inner_->group(axis, group, order);
     if (!members) return nullptr;
     auto faulty = std::make_unique<FaultyCommunicator>(std::move(members), fault_, at_rank_, at_step_, once_);
     faulty->pulse_ = pulse_;

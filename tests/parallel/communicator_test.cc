@@ -149,6 +149,11 @@ TEST(Communicator, GroupsExchangeAmongThemselves) {
             world().size() == 1 || parity == 0);
 }
 
+TEST(Communicator, GroupsKeepTheOrderThatIsAskedFor) {
+  const auto group = world().group(Axis::kContext, 0, world().size() - 1 - world().rank());
+  EXPECT_EQ(group->rank(), world().size() - 1 - world().rank());
+}
+
 TEST(Communicator, BroadcastReachesAll) {
   const int root = world().size() - 1;
   std::vector<std::byte> bytes(1 << 16, std::byte{world().rank() == root ? uint8_t{7} : uint8_t{0}});

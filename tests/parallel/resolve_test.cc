@@ -75,6 +75,16 @@ TEST(Resolve, SharesThatDoNotFitNameThoseThatWould) {
                  "4 ranks of each stage; start 12 (mpirun -n 12), or set one of 1, 2, 4");
 }
 
+TEST(Resolve, SequencesTakeTheirPartOfTheRanks) {
+  const Mesh mesh = resolve({.data = 0, .pipeline = 2, .context = 2}, 12, 3, 2);
+  EXPECT_EQ(mesh.data, 3);
+  EXPECT_EQ(mesh.ranks(), 12);
+  EXPECT_EQ(most_ranks({.data = 0, .context = 2}, 7, 4), 4);
+  expect_refused({.data = 0, .context = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
+  expect_refused({.data = 2, .context = 2}, 6, 6,
+                 "x parallel.context = 2 x parallel.tensor = 1, but there are 6");
+}
+
 TEST(Resolve, UnbuiltZeroStagesAreRefused) {
   expect_refused({.data = 2, .zero = 2}, 2, 2, "parallel.zero = 2");
 }

@@ -18,6 +18,7 @@
 #include "parallel/data_reducer.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
+#include "parallel/rank_context_axis.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
@@ -92,6 +93,7 @@ struct Variant {
   int64_t vocabulary = 1000;
   double peak = 1e-2;  // learning rate
   SparsityConfig sparsity = {};
+  int64_t context = 1;
 
   ModelConfig model() const {
     ModelConfig config = small_model(tied, experts);
@@ -146,6 +148,7 @@ struct SmallRun {
   ModelConfig config;
   MeshCommunicators communicators;
   std::optional<RankTensorAxis> axis;
+  std::optional<RankContextAxis> context_axis;
   Transformer whole;
   Arena activations;
   Transformer model;
@@ -166,20 +169,24 @@ struct SmallRun {
   std::vector<double> losses, norms, flops;
   std::vector<TopologyUpdate> updates;
   std::vector<SparsityMetrics> watched_weights;
-  int64_t sent_bytes = 0, pipeline_sent_bytes = 0, tensor_sent_bytes = 0, loss_tokens = 0;
+  int64_t sent_bytes = 0, pipeline_sent_bytes = 0, tensor_sent_bytes = 0, context_sent_bytes = 0,
+          loss_tokens = 0;
   const WatchedReducer* watched = nullptr;
 
   SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
       : config(variant.model()),
-        communicators(
-            resolve({.data = 0, .tensor = variant.tensor, .pipeline = variant.pipeline, .zero = variant.zero},
-                    communicator.size(), variant.shards, variant.layers),
-            communicator),
+        communicators(resolve({.data = 0,
+                               .tensor = variant.tensor,
+                               .pipeline = variant.pipeline,
+                               .context = variant.context,
+                               .zero = variant.zero},
+                              communicator.size(), variant.shards, variant.layers),
+                      communicator),
         whole(config),
         activations("activations", size_t{1} << 24),
         model(config,
               split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)],
-              tensor_axis()),
+              tensor_axis(), shared_context()),
         pattern_link(communicators),
         method(set_patterns(variant.sparsity)),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
@@ -190,14 +197,14 @@ struct SmallRun {
     model.parameters().initialize(1);
     const int64_t shards = variant.shards;
     reducers = parallelize(model.parameters(), communicators, shards, reduction);
-    if (communicators.mesh().data > 1) watch(communicators.data(), variant);
+    if (communicators.mesh().replicas() > 1) watch(communicators.data(), variant);
     add_topology(shards);
     optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
     Manifest manifest;
     manifest.model = to_json(config);
     manifest.tokenizer_sha256 = std::string(64, 'a');
     const bool is_whole = variant.pipeline * variant.tensor == 1;
-    link.emplace(config, config.context, communicators, activations);
+    link.emplace(config, config.context / variant.context, communicators, activations);
     tensors.emplace(layout(), model.parameters(), *optimizer, communicators);
     trainer.emplace(TrainConfig{.steps = kSteps, .reduction_shards = shards},
                     TrainParts{.model = model,
@@ -220,8 +227,8 @@ struct SmallRun {
   void watch(Communicator& communicator, const Variant& variant) {
     auto reducer = std::make_unique<WatchedReducer>(
         model.parameters(),
-        plan_reduction(model.parameters().padded_elements(), variant.shards, communicator.rank(),
-                       communicator.size(), variant.zero, variant.largest_bucket),
+        plan_reduction(model.parameters().padded_elements(), variant.shards * variant.context,
+                       communicator.rank(), communicator.size(), variant.zero, variant.largest_bucket),
         communicator, reduction);
     watched = reducer.get();
     reducers.gradients = std::move(reducer);
@@ -250,6 +257,10 @@ struct SmallRun {
     if (communicators.mesh().tensor == 1) return nullptr;
     return &axis.emplace(communicators.tensor(), activations);
   }
+  ContextAxis* shared_context() {
+    if (communicators.context() == nullptr) return nullptr;
+    return &context_axis.emplace(*communicators.context());
+  }
   void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
 
   // Until the end, or until it has saved after step `stop_after`.
@@ -264,6 +275,7 @@ struct SmallRun {
       sent_bytes += step.sent_bytes;
       pipeline_sent_bytes += step.pipeline_sent_bytes;
       tensor_sent_bytes += step.tensor_sent_bytes;
+      context_sent_bytes += step.context_sent_bytes;
       loss_tokens += step.loss_tokens;
       // One rank is told to stop; the others follow.
       if (step.step == stop_after && communicators.world().rank() == 0) stop = true;

@@ -17,7 +17,7 @@ struct AttentionBF16 {
         dqkv({tokens, row}),
         lse({c.heads, tokens}),
         delta({c.heads, tokens}),
-        start(Values<int32_t>::from(starts_of(c.documents), {tokens})) {}
+        causal(starts_of(c.documents)) {}
 
   void run_narrow() { run(qkv.narrow, d_o.narrow, o.narrow, dqkv.narrow, lse.narrow, delta.narrow); }
   void run_wide() { run(qkv.wide, d_o.wide, o.wide, dqkv.wide, lse.wide, delta.wide); }
@@ -26,17 +26,18 @@ struct AttentionBF16 {
   int64_t tokens, row;
   Both qkv, d_o, o, dqkv;
   BothWide lse, delta;
-  Values<int32_t> start;
+  Causal causal;
 
  private:
   void run(auto& qkv_values, auto& d_o_values, auto& o_values, auto& dqkv_values, auto& lse_values,
            auto& delta_values) {
     Stream stream;
-    attention_forward(o_values.tensor(), lse_values.tensor(), qkv_values.tensor(), start.tensor(),
-                      sizes.heads, sizes.kv_heads, stream);
-    attention_backward(dqkv_values.tensor(), delta_values.tensor(), d_o_values.tensor(), o_values.tensor(),
-                       lse_values.tensor(), qkv_values.tensor(), start.tensor(), sizes.heads, sizes.kv_heads,
-                       stream);
+    const SeenKeys seen = causal.seen(qkv_values.tensor());
+    attention_forward(o_values.tensor(), lse_values.tensor(), qkv_values.tensor(), seen, sizes.heads,
+                      sizes.kv_heads, stream);
+    attention_backward({dqkv_values.tensor(), dqkv_values.tensor(), delta_values.tensor()},
+                       d_o_values.tensor(), o_values.tensor(), lse_values.tensor(), qkv_values.tensor(), seen,
+                       sizes.heads, sizes.kv_heads, stream);
   }
 };
 

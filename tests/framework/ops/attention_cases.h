@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <numeric>
 #include <ostream>
 #include <vector>
+
+#include "framework/ops/attention.h"
+#include "tests/framework/ops/op_testing.h"
 
 namespace fern::testing {
 
@@ -16,6 +20,16 @@ inline std::vector<int32_t> starts_of(const std::vector<int64_t>& lengths) {
     starts.insert(starts.end(), static_cast<size_t>(length), static_cast<int32_t>(starts.size()));
   return starts;
 }
+
+// What each position sees of the rows of a whole sequence's qkv.
+struct Causal {
+  explicit Causal(const std::vector<int32_t>& starts)
+      : first(Values<int32_t>::from(starts, {std::ssize(starts)})), end({std::ssize(starts)}) {
+    std::iota(end.data().begin(), end.data().end(), 1);
+  }
+  SeenKeys seen(const Tensor& qkv_TE) { return {qkv_TE, first.tensor(), end.tensor()}; }
+  Values<int32_t> first, end;
+};
 
 struct Case {
   int64_t heads, kv_heads, head_size;

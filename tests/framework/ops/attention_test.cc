@@ -18,16 +18,16 @@ struct Attention {
         lse({c.heads, tokens}),
         delta({c.heads, tokens}),
         dqkv(Values<T>::random({tokens, row}, 3)),
-        start(Values<int32_t>::from(starts_of(c.documents), {tokens})) {}
+        causal(starts_of(c.documents)) {}
 
   void forward() {
-    attention_forward(o.tensor(), lse.tensor(), qkv.tensor(), start.tensor(), sizes.heads, sizes.kv_heads,
-                      stream);
+    attention_forward(o.tensor(), lse.tensor(), qkv.tensor(), seen(), sizes.heads, sizes.kv_heads, stream);
   }
   void backward() {
-    attention_backward(dqkv.tensor(), delta.tensor(), d_o.tensor(), o.tensor(), lse.tensor(), qkv.tensor(),
-                       start.tensor(), sizes.heads, sizes.kv_heads, stream);
+    attention_backward({dqkv.tensor(), dqkv.tensor(), delta.tensor()}, d_o.tensor(), o.tensor(), lse.tensor(),
+                       qkv.tensor(), seen(), sizes.heads, sizes.kv_heads, stream);
   }
+  SeenKeys seen() { return causal.seen(qkv.tensor()); }
   // What row t keeps for head (0..H-1 queries, then G keys, then G values).
   T* head(int64_t t, int64_t index) { return qkv.data().data() + t * row + index * sizes.head_size; }
 
@@ -35,7 +35,7 @@ struct Attention {
   Case sizes;
   int64_t tokens, row;
   Values<T> qkv, d_o, o, lse, delta, dqkv;
-  Values<int32_t> start;
+  Causal causal;
 };
 
 double inner(const double* a, const double* b, int64_t size) {
@@ -52,7 +52,7 @@ void plain_attention(std::vector<double>& o, std::vector<double>& lse, Attention
       const int64_t kv = h / (s.heads / s.kv_heads);
       double sum = 0;
       std::vector<double> total(static_cast<size_t>(s.head_size));
-      for (int64_t k = a.start[t]; k <= t; ++k) {
+      for (int64_t k = a.causal.first[t]; k <= t; ++k) {
         const double score =
             inner(a.head(t, h), a.head(k, s.heads + kv), s.head_size) / std::sqrt(s.head_size);
         sum += std::exp(score);
@@ -198,24 +198,40 @@ TEST(Attention, RefusesWrongShapesDocumentsAndDevices) {
   Attention<float> op({4, 2, 8, {3, 4}});
   expect_error(
       [&] {
-        attention_forward(op.o.tensor(), op.delta.tensor().reshape({7, 4}), op.qkv.tensor(),
-                          op.start.tensor(), 4, 2, op.stream);
+        attention_forward(op.o.tensor(), op.delta.tensor().reshape({7, 4}), op.qkv.tensor(), op.seen(), 4, 2,
+                          op.stream);
       },
       "[attention_forward] lse: expected f32 [4, 7], got f32 [7, 4]");
   expect_error(
-      [&] {
-        attention_forward(op.o.tensor(), op.lse.tensor(), op.qkv.tensor(), op.start.tensor(), 4, 3,
-                          op.stream);
-      },
+      [&] { attention_forward(op.o.tensor(), op.lse.tensor(), op.qkv.tensor(), op.seen(), 4, 3, op.stream); },
       "expected kv_heads that divide heads");
   expect_error(
       [&] {
-        attention_backward(op.qkv.tensor(), op.delta.tensor(), op.o.tensor(), op.o.tensor(), op.lse.tensor(),
-                           op.qkv.tensor(), op.start.tensor().rows(0, 3), 4, 2, op.stream);
+        attention_backward({op.qkv.tensor(), op.qkv.tensor(), op.delta.tensor()}, op.o.tensor(),
+                           op.o.tensor(), op.lse.tensor(), op.qkv.tensor(),
+                           {op.qkv.tensor(), op.seen().first_T.rows(0, 3), op.seen().end_T}, 4, 2, op.stream);
       },
-      "[attention_backward] document_start: expected i32 [7], got i32 [3]");
-  op.start.data() = {0, 0, 0, 3, 2, 3, 3};
-  expect_error([&] { op.forward(); }, "document_start[4]: expected 3..4, got 2");
+      "[attention_backward] first: expected i32 [7], got i32 [3]");
+  expect_error(
+      [&] {
+        attention_backward({op.qkv.tensor(), op.qkv.tensor().rows(0, 6), op.delta.tensor()}, op.o.tensor(),
+                           op.o.tensor(), op.lse.tensor(), op.qkv.tensor(), op.seen(), 4, 2, op.stream);
+      },
+      "[attention_backward] dkv: expected 7 rows, as kv has, got 6");
+  expect_error(
+      [&] {
+        attention_forward(op.o.tensor(), op.lse.tensor(), op.qkv.tensor(),
+                          {op.o.tensor().reshape({14, 16}), op.seen().first_T, op.seen().end_T}, 4, 2,
+                          op.stream);
+      },
+      "[attention_forward] kv: expected rows of 32 values or more, got 16");
+  op.causal.first.data() = {0, 0, 0, 3, 2, 3, 3};
+  expect_error([&] { op.forward(); }, "first[4]: expected 3..5, got 2");
+  op.causal.first.data() = {0, 0, 0, 3, 3, 3, 3};
+  op.causal.end[6] = 8;
+  expect_error([&] { op.forward(); }, "end[6]: expected 6..7, got 8");
+  op.causal.end[6] = 5;
+  expect_error([&] { op.forward(); }, "end[6]: expected 6..7, got 5");
   op.stream = Stream(Device::kCuda);
   expect_error([&] { op.forward(); }, "expected a stream on the cpu");
 }

@@ -9,6 +9,7 @@
 #include "framework/ops/rms_norm.h"
 #include "framework/ops/rotary.h"
 #include "framework/ops/swiglu.h"
+#include "tests/framework/ops/attention_cases.h"
 #include "tests/framework/ops/bf16_testing.h"
 #include "tests/framework/ops/packed_testing.h"
 
@@ -100,19 +101,22 @@ TEST(BF16, SwigluMatchesF64) {
 TEST(BF16, AttentionAndRotaryMatchF64) {
   Stream stream;
   constexpr int64_t kTokens = 150, kHeads = 4, kKvHeads = 2, kSize = 16;
-  Values<int32_t> start({kTokens});
-  for (int64_t t = 0; t < kTokens; ++t) start[t] = t < 97 ? 0 : 97;
+  constexpr int64_t kFirst = 97;  // the length of the first document
+  Causal causal(starts_of({kFirst, kTokens - kFirst}));
+  Values<int32_t> position({kTokens});
+  for (int64_t t = 0; t < kTokens; ++t) position[t] = static_cast<int32_t>(t < kFirst ? t : t - kFirst);
   Both qkv({kTokens, (kHeads + 2 * kKvHeads) * kSize}, 1), o({kTokens, kHeads * kSize}),
       d_o({kTokens, kHeads * kSize}, 2), dqkv({kTokens, (kHeads + 2 * kKvHeads) * kSize});
   BothWide cosine({kTokens, kSize / 2}), sine({kTokens, kSize / 2}), lse({kHeads, kTokens}),
       delta({kHeads, kTokens});
   const auto run = [&](auto& q, auto& out, auto& d_out, auto& dq, auto& c, auto& s, auto& l, auto& d) {
     rotary_tables(c.tensor(), s.tensor(), 10000.0);
-    rotary_forward(q.tensor(), c.tensor(), s.tensor(), start.tensor(), kHeads, kKvHeads, 0, stream);
-    attention_forward(out.tensor(), l.tensor(), q.tensor(), start.tensor(), kHeads, kKvHeads, stream);
-    attention_backward(dq.tensor(), d.tensor(), d_out.tensor(), out.tensor(), l.tensor(), q.tensor(),
-                       start.tensor(), kHeads, kKvHeads, stream);
-    rotary_backward(dq.tensor(), c.tensor(), s.tensor(), start.tensor(), kHeads, kKvHeads, stream);
+    const SeenKeys seen = causal.seen(q.tensor());
+    rotary_forward(q.tensor(), c.tensor(), s.tensor(), position.tensor(), kHeads, kKvHeads, 0, stream);
+    attention_forward(out.tensor(), l.tensor(), q.tensor(), seen, kHeads, kKvHeads, stream);
+    attention_backward({dq.tensor(), dq.tensor(), d.tensor()}, d_out.tensor(), out.tensor(), l.tensor(),
+                       q.tensor(), seen, kHeads, kKvHeads, stream);
+    rotary_backward(dq.tensor(), c.tensor(), s.tensor(), position.tensor(), kHeads, kKvHeads, stream);
   };
   run(qkv.narrow, o.narrow, d_o.narrow, dqkv.narrow, cosine.narrow, sine.narrow, lse.narrow, delta.narrow);
   run(qkv.wide, o.wide, d_o.wide, dqkv.wide, cosine.wide, sine.wide, lse.wide, delta.wide);

@@ -12,24 +12,28 @@ constexpr double kTheta = 10000;
 template <typename T>
 struct Rotary {
   Rotary()
-      : cosine({16, kHalf}), sine({16, kHalf}), qkv(Values<T>::random({kTokens, kRow}, 1)), start({kTokens}) {
+      : cosine({16, kHalf}),
+        sine({16, kHalf}),
+        qkv(Values<T>::random({kTokens, kRow}, 1)),
+        position({kTokens}) {
     rotary_tables(cosine.tensor(), sine.tensor(), kTheta);
-    start.data() = {0, 0, 0, 3, 3, 5, 5};
+    position.data() = {0, 1, 2, 0, 1, 0, 1};
   }
   void forward(int64_t offset = 0) {
-    rotary_forward(qkv.tensor(), cosine.tensor(), sine.tensor(), start.tensor(), kHeads, kKvHeads, offset,
+    rotary_forward(qkv.tensor(), cosine.tensor(), sine.tensor(), position.tensor(), kHeads, kKvHeads, offset,
                    stream);
   }
   void backward() {
-    rotary_backward(qkv.tensor(), cosine.tensor(), sine.tensor(), start.tensor(), kHeads, kKvHeads, stream);
+    rotary_backward(qkv.tensor(), cosine.tensor(), sine.tensor(), position.tensor(), kHeads, kKvHeads,
+                    stream);
   }
 
   Stream stream;
   Values<T> cosine, sine, qkv;
-  Values<int32_t> start;
+  Values<int32_t> position;
 };
 
-TEST(Rotary, RotatesHalvesByPositionInTheDocument) {
+TEST(Rotary, RotatesHalvesByPosition) {
   Rotary<double> rotary;
   const std::vector<double> before = rotary.qkv.data();
   rotary.forward(2);
@@ -37,7 +41,7 @@ TEST(Rotary, RotatesHalvesByPositionInTheDocument) {
     for (int64_t e = 0; e < kRow; ++e) {
       const int64_t head = e / (2 * kHalf), i = e % kHalf;
       const size_t low = static_cast<size_t>(t * kRow + head * 2 * kHalf + i), high = low + kHalf;
-      const double position = static_cast<double>(t - rotary.start[t] + 2);
+      const double position = rotary.position[t] + 2;
       const double angle = position * std::pow(kTheta, -static_cast<double>(i) / kHalf);
       if (head >= kHeads + kKvHeads) {
         EXPECT_EQ(rotary.qkv.data()[low], before[low]);
@@ -86,28 +90,32 @@ TEST(Rotary, RefusesPositionsOutsideTheTables) {
   expect_error([&] { rotary.forward(-1); }, "token 0: expected a position in 0..15, got -1");
 }
 
-TEST(Rotary, RefusesWrongShapesAndDocuments) {
+TEST(Rotary, RefusesWrongShapes) {
   Rotary<float> rotary;
   expect_error(
       [&] {
         rotary_forward(rotary.qkv.tensor(), rotary.cosine.tensor(), rotary.sine.tensor(),
-                       rotary.start.tensor(), 4, 3, 0, rotary.stream);
+                       rotary.position.tensor(), 4, 3, 0, rotary.stream);
       },
       "expected kv_heads that divide heads, got 4 heads and 3 kv_heads");
   expect_error(
       [&] {
         rotary_forward(rotary.qkv.tensor(), rotary.cosine.tensor(), rotary.sine.tensor(),
-                       rotary.start.tensor(), 3, 3, 0, rotary.stream);
+                       rotary.position.tensor(), 3, 3, 0, rotary.stream);
       },
       "expected rows of (heads + 2 kv_heads) x head size, got 48");
   expect_error(
       [&] {
         rotary_forward(rotary.qkv.tensor(), rotary.cosine.tensor(), rotary.sine.tensor().reshape({kHalf, 16}),
-                       rotary.start.tensor(), kHeads, kKvHeads, 0, rotary.stream);
+                       rotary.position.tensor(), kHeads, kKvHeads, 0, rotary.stream);
       },
       "sin: expected f32 [16, 3], got f32 [3, 16]");
-  rotary.start[4] = 5;
-  expect_error([&] { rotary.forward(); }, "document_start[4]: expected 3..4, got 5");
+  expect_error(
+      [&] {
+        rotary_forward(rotary.qkv.tensor(), rotary.cosine.tensor(), rotary.sine.tensor(),
+                       rotary.position.tensor().rows(0, 3), kHeads, kKvHeads, 0, rotary.stream);
+      },
+      "position: expected i32 [7], got i32 [3]");
 }
 
 TEST(Rotary, RefusesAnotherDevice) {

@@ -52,6 +52,34 @@ TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
   EXPECT_NEAR(right.router_losses().z, (2 + 1.0 / 7) * (0.1 + 0.2 + 0.3), 1e-12);
 }
 
+// Each share has its own losses; the first tells what is known of the whole.
+TEST(StepSums, SharesOfMicroBatchesAddUp) {
+  StepSums first(2, 2, 2, 1, 2), second(2, 2, 2, 1, 2);
+  for (const int64_t micro : {0, 1}) {
+    fill(first, micro, 1);
+    MicroBatch unknown;
+    second.set_micro_batch(micro, 0.01, unknown, 1);
+    second.sequence_losses(micro, 1)[0] = 1;
+    second.sequence_losses(micro, 1)[1] = 2;
+    first.set_routers(micro, std::vector<RouterLosses>{{1, 2}});
+    second.set_routers(micro, std::vector<RouterLosses>{{3, 4}}, 1);
+  }
+  TwoProcesses exchange;
+  first.exchange(exchange);
+  second.exchange(exchange);
+  EXPECT_NEAR(second.loss(), (0.1 + 0.2) / 3 + 0.02, 1e-15);
+  EXPECT_EQ(second.router_losses().balance, 8);
+  EXPECT_EQ(second.router_losses().z, 12);
+  std::vector<double> losses;
+  second.language_losses(losses, {{.loss_tokens = 1}, {.loss_tokens = 2}});
+  EXPECT_NEAR(losses[0], 10 * 0.3 + 4, 1e-12);
+  EXPECT_NEAR(losses[1], (0.3 + 2) / 2, 1e-12);
+  StepSums whole(2, 2, 2, 1);
+  for (const int64_t micro : {0, 1}) fill(whole, micro, 1);
+  EXPECT_EQ(std::vector<double>(second.digest_words().begin(), second.digest_words().end()),
+            std::vector<double>(whole.digest_words().begin(), whole.digest_words().end()));
+}
+
 TEST(StepSums, LanguageLossIsPerLossToken) {
   StepSums sums(2, 2, 2);
   fill(sums, 0, 1);
