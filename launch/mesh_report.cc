@@ -11,6 +11,7 @@
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_context_axis.h"
+#include "parallel/rank_dispatcher.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_tensor_axis.h"
 
@@ -27,9 +28,6 @@ std::string what_is_beside(const ModelConfig& model, const Transformer& part) {
   if (part.is_last()) text += model.tie_embeddings ? ", tied head" : ", head";
   return text;
 }
-
-// Of each stage, by rank of the tensor axis: elements of the flat buffers.
-using Elements = std::vector<std::vector<int64_t>>;
 
 // Bytes a step of each rank of a stage, the largest of its ranks; and of all ranks together.
 struct Traffic {
@@ -63,19 +61,53 @@ int64_t context_traffic(const ModelConfig& model, const Recipe& recipe, const Me
   return micro_batches * mesh.context * bytes;
 }
 
-Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
-                   const Elements& elements) {
-  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
-  Traffic traffic;
-  for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
-    int64_t most = 0;
-    for (const int64_t of_share : elements[static_cast<size_t>(stage)])
-      for (int replica = 0; replica < static_cast<int>(mesh.replicas()); ++replica) {
-        const int64_t bytes = data_sent_bytes(of_share, mesh, recipe.batch.reduction_shards, replica);
+// Bytes a step of all ranks over the expert axis, when experts are balanced and no position is padding; and
+// of one row that leaves its rank.
+std::pair<int64_t, int64_t> expert_axis_traffic(const ModelConfig& model, const Recipe& recipe,
+                                                const Mesh& mesh, const std::vector<ModelPart>& parts) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
+  const int64_t rows = recipe.batch.micro_sequences * model.context * model.experts.active;
+  int64_t bytes = 0, row_bytes = 0;
+  for (const ModelPart& part : parts) {
+    const ExpertTraffic traffic = expert_traffic(model, part, mesh.expert);
+    row_bytes += traffic.row_bytes;
+    bytes += micro_batches * mesh.tensor * traffic.counts_bytes;
+  }
+  for (int64_t rank = 0; rank < mesh.expert; ++rank) {
+    const int64_t elsewhere =
+        model.experts.count - LoneDispatcher(mesh.expert, rank).own(model.experts.count).elements();
+    bytes += micro_batches / mesh.expert * mesh.tensor * rows * elsewhere * row_bytes / model.experts.count;
+  }
+  return {bytes, row_bytes};
+}
+
+// Adds what the data ranks of a stage send.
+void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                      const ModelPart& part) {
+  int64_t most = 0;
+  for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor)
+    for (int64_t expert = 0; expert < mesh.expert; ++expert) {
+      LoneAxis axis(mesh.tensor, tensor);
+      LoneDispatcher dispatcher(mesh.expert, expert);
+      Transformer share(model, part, &axis, nullptr, &dispatcher);
+      Transformer whole(model);
+      set_recipe_patterns(share.parameters(), whole.parameters(), recipe, nullptr);
+      for (int64_t replica = expert; replica < mesh.replicas(); replica += mesh.expert) {
+        const int64_t bytes = data_sent_bytes(share.parameters(), mesh, recipe.batch.reduction_shards,
+                                              static_cast<int>(replica));
         most = std::max(most, bytes);
         traffic.all_data += bytes;
       }
-    traffic.data.push_back(most);
+    }
+  traffic.data.push_back(most);
+}
+
+Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                   const std::vector<ModelPart>& parts) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
+  Traffic traffic;
+  for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
+    add_data_traffic(traffic, model, recipe, mesh, parts[static_cast<size_t>(stage)]);
     traffic.pipeline.push_back(0);
     for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
       const int64_t bytes =
@@ -88,15 +120,6 @@ Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& m
   return traffic;
 }
 
-std::vector<int64_t> elements_of_shares(const ModelConfig& model, const ModelPart& part, int64_t ranks) {
-  std::vector<int64_t> elements;
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    LoneAxis axis(ranks, rank);
-    elements.push_back(Transformer(model, part, &axis).parameters().padded_elements());
-  }
-  return elements;
-}
-
 }  // namespace
 
 std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh) {
@@ -104,19 +127,16 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
   const std::vector<ModelPart> parts = split_layers(model, mesh.pipeline);
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   std::vector<Transformer> stages;
-  Elements elements;
   for (const ModelPart& part : parts) {
-    Transformer& stage = stages.emplace_back(model, part);
     Transformer whole(model);
-    set_recipe_patterns(stage.parameters(), whole.parameters(), recipe, nullptr);
-    elements.emplace_back(1, stage.parameters().padded_elements());
-    if (mesh.tensor > 1) elements.back() = elements_of_shares(model, part, mesh.tensor);
+    set_recipe_patterns(stages.emplace_back(model, part).parameters(), whole.parameters(), recipe, nullptr);
   }
-  const Traffic traffic = traffic_of(model, recipe, mesh, elements);
+  const Traffic traffic = traffic_of(model, recipe, mesh, parts);
   std::vector<std::string> lines = {fmt::format(
-      "mesh: {} stage(s) x {} data{} x {} tensor, zero {}; {} micro-batches a step pass each stage",
+      "mesh: {} stage(s) x {} data{} x {} tensor{}, zero {}; {} micro-batches a step pass each stage",
       mesh.pipeline, mesh.data, mesh.context > 1 ? fmt::format(" x {} context", mesh.context) : "",
-      mesh.tensor, mesh.zero, micro_batches)};
+      mesh.tensor, mesh.expert > 1 ? fmt::format(", {} of data share experts", mesh.expert) : "", mesh.zero,
+      micro_batches)};
   for (size_t s = 0; s < parts.size(); ++s) {
     const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
     lines.push_back(fmt::format(
@@ -137,6 +157,14 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
     const int64_t bytes = context_traffic(model, recipe, mesh, parts);
     lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "context axis sends",
                                 text_of(bytes), bytes));
+  }
+  if (mesh.expert > 1) {
+    const auto [bytes, row_bytes] = expert_axis_traffic(model, recipe, mesh, parts);
+    lines.push_back(fmt::format(
+        "  {:<18} {:>10}  a step, of all ranks, with balanced experts: {} bytes; {} of each row that "
+        "leaves its rank, {:.1f} % of them then",
+        "expert axis sends", text_of(bytes), bytes, row_bytes,
+        100 * (1 - 1 / static_cast<double>(mesh.expert))));
   }
   if (mesh.pipeline == 1) return lines;
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",

@@ -52,6 +52,13 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   if (grows) sizes.patterns += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
 }
 
+std::string what_activations_are_of(const Mesh& mesh) {
+  std::string text =
+      mesh.pipeline > 1 ? "of the micro-batches in flight, with scratch" : "of one micro-batch, with scratch";
+  if (mesh.expert > 1) text += "; with room for all rows at the experts of one rank";
+  return text;
+}
+
 size_t largest_tensor_bytes(const ModelConfig& config) {
   int64_t most = 0;
   const Transformer model(config);
@@ -69,10 +76,11 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
                           const ContinuedRun* continued, const MeshPlace& place) {
   LoneAxis axis(mesh.tensor, place.tensor);
   LoneContext context_axis(mesh.context, place.context);
+  LoneDispatcher dispatcher(mesh.expert, expert_index(mesh, place.data));
   Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis,
-                    &context_axis);
+                    &context_axis, &dispatcher);
   Transformer all(config);
-  Parameters& whole = mesh.pipeline * mesh.tensor > 1 ? all.parameters() : model.parameters();
+  Parameters& whole = mesh.pipeline * mesh.tensor * mesh.expert > 1 ? all.parameters() : model.parameters();
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
   Arena parameters = Arena::measuring("parameters");
   model.parameters().allocate(parameters, wide_of(config.dtype));
@@ -98,11 +106,12 @@ ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const
                           const ContinuedRun* continued) {
   ArenaSizes largest;
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage)
-    for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
-      const ArenaSizes sizes =
-          measure_arenas(config, recipe, mesh, continued, {.stage = stage, .data = 0, .tensor = tensor});
-      if (sizes.total() > largest.total()) largest = sizes;
-    }
+    for (int64_t expert = 0; expert < mesh.expert; ++expert)
+      for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
+        const ArenaSizes sizes = measure_arenas(config, recipe, mesh, continued,
+                                                {.stage = stage, .data = expert, .tensor = tensor});
+        if (sizes.total() > largest.total()) largest = sizes;
+      }
   return largest;
 }
 
@@ -113,9 +122,7 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
       {"parameters", arenas.parameters, "values and gradients, and values as products read them"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
-      {"activations", arenas.activations,
-       mesh.pipeline > 1 ? "of the micro-batches in flight, with scratch"
-                         : "of one micro-batch, with scratch"},
+      {"activations", arenas.activations, what_activations_are_of(mesh)},
   };
   if (arenas.patterns > 0)
     items.push_back({"patterns", arenas.patterns, "which weights exist, as products and methods read it"});
@@ -131,7 +138,7 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
     items.push_back(
         {"whole tensors", 2 * largest_tensor_bytes(config),
          "the largest, and its shares one after the other, while a checkpoint is written or read"});
-  } else if (mesh.pipeline > 1 || (mesh.zero > 0 && mesh.replicas() > 1)) {
+  } else if (mesh.pipeline > 1 || mesh.expert > 1 || (mesh.zero > 0 && mesh.replicas() > 1)) {
     items.push_back(
         {"gathered tensor", largest_tensor_bytes(config), "the largest, on rank 0 while it saves", true});
   }

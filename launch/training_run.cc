@@ -56,6 +56,12 @@ ContextAxis* TrainingRun::context_axis() {
   return &context_axis_.emplace(*communicators_.context());
 }
 
+// Null: all experts are here.
+TokenDispatcher* TrainingRun::dispatcher() {
+  if (communicators_.mesh().expert == 1) return nullptr;
+  return &dispatcher_.emplace(*communicators_.experts());
+}
+
 TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
                          const ArenaSizes& sizes, const TrainingData& data,
                          const std::filesystem::path& folder, Communicator& communicator,
@@ -66,9 +72,10 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
       communicators_(mesh, communicator),
-      whole_(mesh.pipeline * mesh.tensor > 1 ? std::optional<Transformer>(model) : std::nullopt),
+      whole_(mesh.pipeline * mesh.tensor * mesh.expert > 1 ? std::optional<Transformer>(model)
+                                                           : std::nullopt),
       model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)],
-             tensor_axis(), context_axis()),
+             tensor_axis(), context_axis(), dispatcher()),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
       pattern_link_(communicators_),

@@ -16,6 +16,7 @@
 #include "parallel/communicator.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_context_axis.h"
+#include "parallel/rank_dispatcher.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
@@ -42,6 +43,7 @@ class TrainingRun {
  private:
   TensorAxis* tensor_axis();
   ContextAxis* context_axis();
+  TokenDispatcher* dispatcher();
   // Layout of the whole model.
   Parameters& all() { return whole_ ? whole_->parameters() : model_.parameters(); }
 
@@ -49,6 +51,7 @@ class TrainingRun {
   MeshCommunicators communicators_;
   std::optional<RankTensorAxis> axis_;           // where ranks share matrices
   std::optional<RankContextAxis> context_axis_;  // where ranks share sequences
+  std::optional<RankDispatcher> dispatcher_;     // where ranks share experts
   std::optional<Transformer> whole_;             // its layout, where the model is a part of it
   Transformer model_;
   std::unique_ptr<LoadedModel> weights_;  // what the model begins with, until it is copied

@@ -19,7 +19,7 @@ int32_t layer_of(std::string_view name) {
 
 }  // namespace
 
-LayerRange layers_in(Slice slice, const std::vector<Parameter>& list) {
+LayerRange layers_in(Slice slice, std::span<const Parameter> list) {
   LayerRange range;
   for (auto at = std::ranges::lower_bound(list, slice.begin + 1, {},
                                           [](const Parameter& p) { return p.offset + p.elements(); });

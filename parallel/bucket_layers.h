@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "framework/model/parameters.h"
 
@@ -14,6 +14,6 @@ struct LayerRange {
 };
 
 // The layers of the parameters in `slice`. REQUIRES: `list` in the order of the buffer.
-LayerRange layers_in(Slice slice, const std::vector<Parameter>& list);
+LayerRange layers_in(Slice slice, std::span<const Parameter> list);
 
 }  // namespace fern

@@ -26,9 +26,20 @@ struct Outgoing {
 inline constexpr int kExchangeLanes = 8;
 
 // Who exchanges with whom: all ranks, or those of one group of an axis of the mesh. A link joins two stages
-// of a pipeline: after an even stage, after an odd one, or from the last to the first.
-enum class Axis : uint8_t { kWorld, kData, kTensor, kContext, kEvenLink, kOddLink, kWrapLink };
-inline constexpr int kAxes = 7;
+// of a pipeline: after an even stage, after an odd one, or from the last to the first. Data ranks are also in
+// groups of those that share experts, and of those that hold the same.
+enum class Axis : uint8_t {
+  kWorld,
+  kData,
+  kTensor,
+  kContext,
+  kEvenLink,
+  kOddLink,
+  kWrapLink,
+  kExpert,
+  kReplica
+};
+inline constexpr int kAxes = 9;
 
 // What an exchange carries.
 enum class Cargo : uint8_t {
@@ -41,6 +52,8 @@ enum class Cargo : uint8_t {
   kSummands,             // a piece of a tensor that the ranks of the tensor axis add up
   kKeysValues,           // of the positions that a rank of the context axis holds
   kKeysValuesGradients,  // what ranks have added of these up to here
+  kRows,                 // of tokens, to the experts they go to
+  kRowsBack,             // of experts, to the tokens they came from
 };
 
 // What ranks exchange: the same on all of them. Beside the lane it is for messages when it does not come

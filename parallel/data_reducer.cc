@@ -13,8 +13,6 @@ namespace {
 // Rounds of progress a reported gradient: one moves about a megabyte through shared memory.
 constexpr int kRoundsPerGradient = 8;
 
-const std::vector<Parameter> kNoParameters;
-
 template <typename T>
 std::span<T> part(std::span<T> whole, Slice slice) {
   return whole.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.elements()));
@@ -28,13 +26,17 @@ void DataReducer::for_each_neighbour(const Work& work) const {
   for (int step = 1; step < plan_.ranks; ++step) work((plan_.rank + step) % plan_.ranks);
 }
 
-DataReducer::DataReducer(const std::vector<Parameter>& list, const Tensor& values, const Tensor& gradients,
-                         ReductionPlan plan, Communicator& communicator, Arena& arena)
+ParameterRegion whole_region(const Parameters& parameters) {
+  return {parameters.list(), parameters.values(), parameters.gradients()};
+}
+
+DataReducer::DataReducer(const ParameterRegion& region, ReductionPlan plan, Communicator& communicator,
+                         Arena& arena)
     : communicator_(communicator),
-      sum_(gradients, plan.rank * plan.share(), (plan.rank + 1) * plan.share(), plan.shards, arena),
-      tail_(list),
-      values_(values),
-      gradients_(gradients) {
+      sum_(region.gradients, plan.rank * plan.share(), (plan.rank + 1) * plan.share(), plan.shards, arena),
+      tail_(region.list),
+      values_(region.values),
+      gradients_(region.gradients) {
   set_plan(std::move(plan));
   for (Lane& lane : lanes_)
     lane.arrivals = arena.allocate(DType::kF32, {plan_.foreign_nodes(), plan_.longest_part()});
@@ -42,12 +44,11 @@ DataReducer::DataReducer(const std::vector<Parameter>& list, const Tensor& value
 
 DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
                          Arena& arena)
-    : DataReducer(parameters.list(), parameters.values(), parameters.gradients(), std::move(plan),
-                  communicator, arena) {}
+    : DataReducer(whole_region(parameters), std::move(plan), communicator, arena) {}
 
 DataReducer::DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator,
                          Arena& arena)
-    : DataReducer(kNoParameters, {}, gradients, std::move(plan), communicator, arena) {}
+    : DataReducer(ParameterRegion{{}, {}, gradients}, std::move(plan), communicator, arena) {}
 
 void DataReducer::set_plan(ReductionPlan plan) {
   plan_ = std::move(plan);
@@ -146,7 +147,9 @@ void DataReducer::advance(int64_t bucket) {
 
 Exchange DataReducer::exchange_of(int64_t bucket) const {
   const Slice whole = plan_.bucket_of(bucket);
-  const LayerRange layers = layers_in(whole, tail_.list());
+  const std::span<const Parameter> list = tail_.list();
+  const int64_t first = list.empty() ? 0 : list.front().offset;
+  const LayerRange layers = layers_in({first + whole.begin, first + whole.end}, list);
   return {.lane = number_of(bucket),
           .bytes = whole.elements() * static_cast<int64_t>(sizeof(float)),
           .index = static_cast<int32_t>(bucket),

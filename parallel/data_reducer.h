@@ -18,11 +18,20 @@
 
 namespace fern {
 
+// Consecutive parameters, and their part of the flat buffers.
+struct ParameterRegion {
+  std::span<const Parameter> list;
+  Tensor values, gradients;  // flat, whole chunks
+};
+ParameterRegion whole_region(const Parameters& parameters);
+
 class DataReducer final : public GradReducer {
  public:
   // Takes its buffers from `arena`, which may be measuring. REQUIRES: as parallelize(); the plan is of this
   // rank.
   DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator, Arena& arena);
+  // Of a region of them: slices are counted from its begin.
+  DataReducer(const ParameterRegion& region, ReductionPlan plan, Communicator& communicator, Arena& arena);
   // Of `gradients` (f32, flat, whole chunks) that are no parameters': backward reports none of them.
   DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator, Arena& arena);
   // In the last backward of the last shard, starts what can start and moves what is under way; never waits.
@@ -54,8 +63,6 @@ class DataReducer final : public GradReducer {
     std::vector<float*> sources;  // all ranks' nodes of it
   };
 
-  DataReducer(const std::vector<Parameter>& list, const Tensor& values, const Tensor& gradients,
-              ReductionPlan plan, Communicator& communicator, Arena& arena);
   void set_plan(ReductionPlan plan);
 
   // Buckets go on the lanes in turn.

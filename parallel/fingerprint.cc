@@ -42,6 +42,10 @@ std::string_view text_of(Axis axis) {
       return " of the tensor axis";
     case Axis::kContext:
       return " of the context axis";
+    case Axis::kExpert:
+      return " of the expert axis";
+    case Axis::kReplica:
+      return " of those that hold the same experts";
     case Axis::kEvenLink:
     case Axis::kOddLink:
       return " between two stages";
@@ -69,6 +73,10 @@ std::string text_of(Cargo cargo, int32_t index) {
       return "keys and values";
     case Cargo::kKeysValuesGradients:
       return "the gradient of keys and values";
+    case Cargo::kRows:
+      return "the rows of tokens to their experts";
+    case Cargo::kRowsBack:
+      return "the rows of experts to their tokens";
     case Cargo::kTensor:
       return fmt::format("tensor {} of the checkpoint", index);
   }

@@ -6,7 +6,7 @@
 
 namespace fern {
 
-GradientTail::GradientTail(const std::vector<Parameter>& list) : list_(list), complete_(list.size()) {
+GradientTail::GradientTail(std::span<const Parameter> list) : list_(list), complete_(list.size()) {
   restart();
 }
 

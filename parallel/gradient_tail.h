@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "framework/model/parameters.h"
@@ -13,21 +14,23 @@ class GradientTail {
  public:
   // Nothing is complete. Borrows the list, in the order of backward's end to its begin; offsets may change
   // between two backward passes.
-  explicit GradientTail(const std::vector<Parameter>& list);
-  const std::vector<Parameter>& list() const { return list_; }
+  explicit GradientTail(std::span<const Parameter> list);
+  std::span<const Parameter> list() const { return list_; }
   // Nothing is complete any more.
   void restart();
   // This parameter's gradient is complete. Errors: it was already.
   void add(const Parameter& parameter);
   // Everything is complete.
-  void complete() { begin_ = 0; }
+  void complete() { begin_ = first(); }
   // All gradients from this element to the end of the buffer are complete; the padding counts as complete.
-  int64_t begin() const { return begin_; }
+  // Counted from the first parameter of the list.
+  int64_t begin() const { return begin_ - first(); }
 
  private:
+  int64_t first() const { return list_.empty() ? 0 : list_.front().offset; }
   size_t index_of(const Parameter& parameter) const;
 
-  const std::vector<Parameter>& list_;  // in the order of their offsets
+  std::span<const Parameter> list_;  // in the order of their offsets
   std::vector<bool> complete_;
   size_t missing_ = 0;  // parameters up to the last incomplete one
   int64_t begin_ = 0;

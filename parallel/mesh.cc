@@ -16,6 +16,7 @@ int rank_at(const Mesh& mesh, const MeshPlace& place) {
 
 MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
     : mesh_(mesh), place_(place_of(mesh, world.rank())), world_(world) {
+  if (mesh.expert > 1) join_experts();
   if (mesh.data == world.size() || mesh.tensor == world.size()) return;
   const int64_t lanes = mesh.replicas() * mesh.tensor, lane = world.rank() % lanes;
   data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor),
@@ -36,6 +37,16 @@ MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
   odd_link_ = link(Axis::kOddLink, is_even ? place_.stage - 1 : place_.stage);
   const bool is_end = place_.stage == 0 || place_.stage + 1 == mesh.pipeline;
   wrap_link_ = world.group(Axis::kWrapLink, is_end ? static_cast<int>(lane) : -1);
+}
+
+// Exchanges of experts go on while gradients are exchanged: never over the same communicator.
+void MeshCommunicators::join_experts() {
+  const int64_t lane = place_.stage * mesh_.tensor + place_.tensor;
+  experts_ = world_.group(
+      Axis::kExpert, static_cast<int>(lane * mesh_.expert_replicas() + replica_index(mesh_, place_.data)));
+  if (mesh_.expert_replicas() > 1)
+    expert_replicas_ = world_.group(Axis::kReplica,
+                                    static_cast<int>(lane * mesh_.expert + expert_index(mesh_, place_.data)));
 }
 
 }  // namespace fern

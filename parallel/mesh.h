@@ -9,7 +9,8 @@
 
 namespace fern {
 
-// How many ranks share each kind of work. Data, tensor, pipeline and context may be more than 1 today.
+// How many ranks share each kind of work. `expert` of the data ranks, which are neighbours, share the experts
+// of a layer.
 struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
   int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
@@ -17,12 +18,13 @@ struct Mesh {
   int64_t ranks() const { return data * tensor * pipeline * context; }
   // Ranks that hold the same parameters, and sum their gradients.
   int64_t replicas() const { return data * context; }
+  int64_t expert_replicas() const { return data / expert; }  // data ranks that hold the same experts
   bool operator==(const Mesh&) const = default;
 };
 
 // Fills mesh.data with what the other axes leave of the ranks when it is 0. Errors (kBadUsage): sizes that do
-// not multiply to the ranks, shards not divisible by the data size, more stages than layers, with the sizes
-// that would do; axes and stages that are not built.
+// not multiply to the ranks, shards not divisible by the data size, nor that by the expert size, more stages
+// than layers, with the sizes that would do; axes and stages that are not built.
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers = 1);
 
 // The most ranks, up to `limit`, for which resolve() gives a mesh. REQUIRES: limit >= 1. Errors (kBadUsage):
@@ -37,7 +39,11 @@ struct MeshPlace {
 MeshPlace place_of(const Mesh& mesh, int rank);
 int rank_at(const Mesh& mesh, const MeshPlace& place);
 
-// The communicators of one rank. Where an axis takes all ranks, the world is its group.
+// A data rank's number among those that share experts, and that of their group.
+inline int64_t expert_index(const Mesh& mesh, int64_t data) { return data % mesh.expert; }
+inline int64_t replica_index(const Mesh& mesh, int64_t data) { return data / mesh.expert; }
+
+// The communicators of one rank. Where another axis than expert takes all ranks, the world is its group.
 class MeshCommunicators {
  public:
   // All ranks call it, after Communicator::watch(). Borrows the world. REQUIRES: mesh resolved for it.
@@ -50,6 +56,9 @@ class MeshCommunicators {
   Communicator& tensor() { return tensor_ ? *tensor_ : world_; }
   // Null: sequences are whole here.
   Communicator* context() { return context_.get(); }
+  // Of the ranks that share experts, and of those that hold the same: null where there is but one.
+  Communicator* experts() { return experts_.get(); }
+  Communicator* expert_replicas() { return expert_replicas_.get(); }
   // Two ranks each, the earlier stage first: with the stage before and with the one after (null where there
   // is none), and of the first and the last stage with each other (null elsewhere, and with one stage).
   Communicator* before() { return place_.stage % 2 == 0 ? odd_link_.get() : even_link_.get(); }
@@ -57,10 +66,13 @@ class MeshCommunicators {
   Communicator* wrap() { return wrap_link_.get(); }
 
  private:
+  void join_experts();
+
   Mesh mesh_;
   MeshPlace place_;
   Communicator& world_;
   std::unique_ptr<Communicator> data_, tensor_, context_, even_link_, odd_link_, wrap_link_;
+  std::unique_ptr<Communicator> experts_, expert_replicas_;
 };
 
 }  // namespace fern

@@ -4,6 +4,7 @@
 
 #include "framework/train/solo_reducer.h"
 #include "parallel/data_reducer.h"
+#include "parallel/expert_reducer.h"
 #include "parallel/rank_scalars.h"
 
 namespace fern {
@@ -17,6 +18,10 @@ ReductionPlan plan_of(const Parameters& parameters, const Mesh& mesh, int64_t sh
 
 ReductionPlan plan_of_scores(const Tensor& scored, const Mesh& mesh, int64_t shards, int rank) {
   return plan_reduction(scored.elements(), shards * mesh.context, rank, static_cast<int>(mesh.replicas()), 0);
+}
+
+bool has_own_experts(const Parameters& parameters) {
+  return parameters.own_experts() < parameters.list().size();
 }
 
 // The most that `take(rank, arena)` takes on any rank.
@@ -46,8 +51,14 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
 
 Reducers parallelize(Parameters& parameters, MeshCommunicators& communicators, int64_t reduction_shards,
                      Arena& arena) {
-  Reducers reducers =
-      parallelize(parameters, communicators.mesh(), reduction_shards, communicators.data(), arena);
+  const Mesh& mesh = communicators.mesh();
+  Reducers reducers;
+  if (has_own_experts(parameters))
+    reducers.gradients =
+        std::make_unique<ExpertReducer>(parameters, mesh, communicators.place().data, reduction_shards,
+                                        communicators.data(), communicators.expert_replicas(), arena);
+  else
+    reducers = parallelize(parameters, mesh, reduction_shards, communicators.data(), arena);
   if (communicators.world().size() > 1)
     reducers.scalars = std::make_unique<RankScalars>(communicators.world());
   return reducers;
@@ -74,17 +85,23 @@ size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduc
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
   return most_bytes(mesh, [&](int rank, Arena& arena) {
-    if (mesh.replicas() == 1)
+    if (has_own_experts(parameters))
+      ExpertReducer(parameters, mesh, rank, reduction_shards, *nobody,
+                    mesh.expert_replicas() > 1 ? nobody.get() : nullptr, arena);
+    else if (mesh.replicas() == 1)
       SoloReducer(parameters, reduction_shards, arena);
     else
       DataReducer(parameters, plan_of(parameters, mesh, reduction_shards, rank), *nobody, arena);
   });
 }
 
-int64_t data_sent_bytes(int64_t elements, const Mesh& mesh, int64_t reduction_shards, int replica) {
+int64_t data_sent_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
+                        int replica) {
   if (mesh.replicas() == 1) return 0;
-  return sent_bytes_of_step(plan_reduction(elements, reduction_shards * mesh.context, replica,
-                                           static_cast<int>(mesh.replicas()), mesh.zero));
+  if (has_own_experts(parameters))
+    return expert_reducer_sent_bytes(parameters, mesh, reduction_shards, replica);
+  return sent_bytes_of_step(plan_reduction(parameters.padded_elements(), reduction_shards * mesh.context,
+                                           replica, static_cast<int>(mesh.replicas()), mesh.zero));
 }
 
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh) {

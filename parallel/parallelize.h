@@ -21,9 +21,9 @@ struct Reducers {
 // framework's solo reducers.
 Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
                      Communicator& communicator, Arena& arena);
-// The same on a mesh with several stages: gradients are summed over the ranks that hold the same parameters,
-// scalars over all ranks. Where ranks share sequences, each adds terms of its own to the sum: C S of them, S
-// of the first rank's share, and so on.
+// The same on a mesh of several axes: gradients are summed over the ranks that hold the same parameters,
+// those of experts that ranks share over the ranks that hold them, scalars over all ranks. Where ranks share
+// sequences, each adds terms of its own to the sum: C S of them, S of the first rank's share, and so on.
 Reducers parallelize(Parameters& parameters, MeshCommunicators& communicators, int64_t reduction_shards,
                      Arena& arena);
 
@@ -38,9 +38,10 @@ size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduc
 // The most that parallelize() takes from the arena on any rank. `parameters` may be measuring; needs no
 // other rank.
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards);
-// What one of the ranks that hold the same parameters sends the others in a step: gradients, and values under
-// ZeRO. `elements`: of the flat buffers.
-int64_t data_sent_bytes(int64_t elements, const Mesh& mesh, int64_t reduction_shards, int replica);
+// What the one of the ranks that hold the same parameters, experts aside, whose number is `replica` sends the
+// others in a step: gradients, and values under ZeRO.
+int64_t data_sent_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
+                        int replica);
 // The most elements whose optimizer state one rank keeps.
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh);
 

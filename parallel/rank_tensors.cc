@@ -35,17 +35,22 @@ void RankTensors::begin() {
   Communicator& world = communicators_.world();
   const MeshPlace& place = communicators_.place();
   const size_t parameters = whole_.list().size(), ranks = static_cast<size_t>(world.size());
-  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 2 + tensor;
+  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 4 + tensor;
   std::vector<double> told(parameters * entry + 2 * ranks);
-  for (size_t i = 0; i < parameters && place.data == 0 && place.context == 0; ++i) {
+  for (size_t i = 0; i < parameters && place.context == 0; ++i) {
     const int index = own_.find(whole_.list()[i].name);
     if (index < 0) continue;
     const Parameter& own = own_.list()[static_cast<size_t>(index)];
+    const bool is_own_expert = static_cast<size_t>(index) >= own_.own_experts();
+    const int64_t stride = is_own_expert ? communicators_.mesh().expert : 1;
+    if (place.data >= stride) continue;
     if (place.tensor == 0) {
       told[i * entry] = static_cast<double>(place.stage);
       told[i * entry + 1] = own.place.whole == 0 ? -1 : own.place.dimension;
+      told[i * entry + 2] = static_cast<double>(place.data);
+      told[i * entry + 3] = static_cast<double>(stride);
     }
-    told[i * entry + 2 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
+    told[i * entry + 4 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
   }
   double* slice = told.data() + parameters * entry + 2 * static_cast<size_t>(world.rank());
   slice[0] = static_cast<double>(optimizer_.slice().begin);
@@ -55,8 +60,12 @@ void RankTensors::begin() {
   places_.clear();
   slices_.clear();
   for (size_t i = 0; i < parameters * entry; i += entry) {
-    places_.push_back({number(i), static_cast<int>(number(i + 1)), {}});
-    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 2 + t));
+    places_.push_back({.stage = number(i),
+                       .data = number(i + 2),
+                       .stride = number(i + 3),
+                       .dimension = static_cast<int>(number(i + 1)),
+                       .offsets = {}});
+    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 4 + t));
   }
   for (size_t i = parameters * entry; i < told.size(); i += 2) slices_.push_back({number(i), number(i + 1)});
   next_ = 0;
@@ -94,15 +103,16 @@ std::vector<Parameter> RankTensors::shares_of(const Parameter& parameter, const 
   return shares;
 }
 
-std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, int64_t stage,
+std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, const Place& place,
                                                        std::span<const Parameter> shares) const {
   const Mesh& mesh = communicators_.mesh();
   std::vector<Piece> pieces;
   int64_t to = 0;
   for (size_t tensor = 0; tensor < shares.size(); ++tensor) {
     Slice rest = {shares[tensor].offset, shares[tensor].offset + shares[tensor].elements()};
-    for (int64_t replica = 0; replica < mesh.replicas() && rest.elements() > 0; ++replica) {
-      const int rank = rank_at(mesh, {.stage = stage,
+    for (int64_t replica = place.data; replica < mesh.replicas() && rest.elements() > 0;
+         replica += place.stride) {
+      const int rank = rank_at(mesh, {.stage = place.stage,
                                       .data = replica % mesh.data,
                                       .tensor = static_cast<int64_t>(tensor),
                                       .context = replica / mesh.data});
@@ -132,7 +142,7 @@ std::span<const float> RankTensors::bring(TensorKind kind, int index) {
   const Place& place = places_[static_cast<size_t>(index)];
   Communicator& world = communicators_.world();
   const std::vector<Parameter> shares = shares_of(parameter, place);
-  const std::vector<Piece> pieces = pieces_of(kind, place.stage, shares);
+  const std::vector<Piece> pieces = pieces_of(kind, place, shares);
   const bool is_here = is_writer() && pieces.size() == 1 && pieces.front().rank == 0;
   if (is_writer() && !is_here) tensor_.resize(static_cast<size_t>(parameter.elements()));
   std::vector<Incoming> incoming;

@@ -28,6 +28,7 @@ class RankTensors final : public CheckpointTensors {
   // Where a parameter is held.
   struct Place {
     int64_t stage = 0;
+    int64_t data = 0, stride = 1;  // the first data rank that holds it, and how far the others are apart
     int dimension = -1;            // that ranks of the tensor axis share it by; -1: each of them holds it
     std::vector<int64_t> offsets;  // in the flat buffers there, by rank of the tensor axis
   };
@@ -41,7 +42,7 @@ class RankTensors final : public CheckpointTensors {
   int64_t tensors() const { return 3 * static_cast<int64_t>(whole_.list().size()); }
   // The shares of a parameter, as the ranks of the tensor axis hold them; one where each holds it.
   std::vector<Parameter> shares_of(const Parameter& parameter, const Place& place) const;
-  std::vector<Piece> pieces_of(TensorKind kind, int64_t stage, std::span<const Parameter> shares) const;
+  std::vector<Piece> pieces_of(TensorKind kind, const Place& place, std::span<const Parameter> shares) const;
   // The same, as far as they are this rank's.
   std::span<const float> held(TensorKind kind, Slice elements) const;
   // The columns that are one share after the other in tensor_, in the rows of the whole.

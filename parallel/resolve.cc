@@ -10,16 +10,13 @@ namespace fern {
 
 namespace {
 
-void refuse_unbuilt(const Mesh& mesh, int ranks) {
-  const struct {
-    const char* name;
-    int64_t size;
-  } axes[] = {{"expert", mesh.expert}};
-  for (const auto& axis : axes)
-    if (axis.size != 1)
-      fail_usage(
-          "parallel.{} = {}: {} parallel is not built yet; use parallel.data = {}, and parallel.{} = 1",
-          axis.name, axis.size, axis.name, ranks, axis.name);
+void refuse_unbuilt(const Mesh& mesh) {
+  if (mesh.expert > 1 && mesh.context > 1)
+    fail_usage(
+        "parallel.expert = {} and parallel.context = {}: both at once are not built yet; expected 1 for one "
+        "of "
+        "them",
+        mesh.expert, mesh.context);
   if (mesh.zero != 0 && mesh.zero != 1)
     fail_usage(
         "parallel.zero = {}: expected 0 (every rank keeps all optimizer state) or 1 (each keeps its slice); "
@@ -60,10 +57,24 @@ void expect_sequences_fit(const Mesh& mesh, int ranks) {
   }
 }
 
+void expect_experts_fit(const Mesh& mesh) {
+  if (mesh.expert < 1 || mesh.data % mesh.expert != 0)
+    fail_usage(
+        "parallel.expert = {} does not divide parallel.data = {}, whose ranks share the experts; one of {} "
+        "would",
+        mesh.expert, mesh.data, fmt::join(divisors(mesh.data), ", "));
+  if (mesh.expert > 1 && mesh.zero > 0)
+    fail_usage(
+        "parallel.expert = {} and parallel.zero = {}: both at once are not built yet; expected parallel.zero "
+        "= "
+        "0, or parallel.expert = 1",
+        mesh.expert, mesh.zero);
+}
+
 }  // namespace
 
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
-  refuse_unbuilt(mesh, ranks);
+  refuse_unbuilt(mesh);
   expect_stages_fit(mesh, ranks, layers);
   expect_shares_fit(mesh, ranks);
   expect_sequences_fit(mesh, ranks);
@@ -82,6 +93,7 @@ Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
         "reduction_shards to a multiple of {} (a different value is a different order of sums)",
         reduction_shards, mesh.data, mesh.pipeline > 1 ? " of each stage" : "",
         fmt::join(divisors(reduction_shards), ", "), mesh.data);
+  expect_experts_fit(mesh);
   return mesh;
 }
 
@@ -94,7 +106,12 @@ int most_ranks(const Mesh& mesh, int limit, int64_t reduction_shards) {
         mesh.data, mesh.pipeline, mesh.context, mesh.tensor, limit);
   if (mesh.data > 0) return static_cast<int>(mesh.ranks());
   int64_t data = limit / others;
-  while (reduction_shards % data != 0) --data;
+  while (data > 0 && (reduction_shards % data != 0 || data % mesh.expert != 0)) --data;
+  if (data == 0)
+    fail_usage(
+        "parallel.expert = {}: no number of data ranks up to {} is a multiple of it and divides "
+        "batch.reduction_shards = {}",
+        mesh.expert, limit / others, reduction_shards);
   return static_cast<int>(data * others);
 }
 

@@ -25,6 +25,7 @@ class Checker {
     stages();
     shares();
     sequences();
+    expert_shares();
     schedule();
     sparsity();
     data();
@@ -148,6 +149,26 @@ class Checker {
     } catch (const Error& error) {
       fail_usage("{}: {}", at("parallel.context"), error.what());
     }
+  }
+
+  // What ranks that share experts cannot do.
+  void expert_shares() const {
+    const int64_t ranks = recipe_.mesh.expert, experts = recipe_.model.experts.count;
+    if (ranks == 1) return;
+    if (experts == 0)
+      fail_usage(
+          "{}: parallel.expert = {}: expected 1, since the model has no experts, or model.experts.count >= "
+          "{}",
+          at("parallel.expert"), ranks, ranks);
+    if (ranks > experts)
+      fail_usage("{}: parallel.expert = {}: expected 1 to {} (model.experts.count): each rank has an expert",
+                 at("parallel.expert"), ranks, experts);
+    if (recipe_.sparsity.method != SparsityMethod::kDense)
+      fail_usage(
+          "{}: parallel.expert = {}: experts with patterns of sparsity.method = \"{}\" are not shared by "
+          "ranks "
+          "yet; expected 1, or sparsity.method = \"dense\"",
+          at("parallel.expert"), ranks, name_of(recipe_.sparsity.method));
   }
 
   void schedule() const {

@@ -38,10 +38,17 @@ std::vector<Field> parallel_fields() {
        .may_change = true},
       {.key = "parallel.expert",
        .place = [](Recipe& r) -> Place { return &r.mesh.expert; },
-       .meaning = "Ranks that share the experts of a layer. More than 1 is not available yet.",
+       .meaning =
+           "Ranks, of those of parallel.data, that share the experts of a layer: each holds some of them, "
+           "and the "
+           "rows of tokens go to the ranks of their experts and back, exactly as many as there are. Divides "
+           "parallel.data; at most model.experts.count, which it need not divide. The result is the same to "
+           "rounding, not to the bit; not with [sparsity] or parallel.zero = 1 yet.",
        .unit = "ranks",
+       .raising =
+           "less memory for experts on each rank, more room for the rows that may come; more traffic in each "
+           "micro-batch, less for gradients",
        .least = 1,
-       .most = 1,
        .may_change = true},
       {.key = "parallel.context",
        .place = [](Recipe& r) -> Place { return &r.mesh.context; },

@@ -6,12 +6,17 @@ namespace fern {
 
 namespace {
 
+// The most rows of experts here, of each token.
+int64_t rows_of_token(const ModelConfig& config, const TokenDispatcher& dispatcher) {
+  return dispatcher.most_rows(config.experts.active, config.experts.count);
+}
+
 // Values of a wide tensor of a token.
-int64_t wide_size(const ModelConfig& config, const LayerShare& share) {
+int64_t wide_size(const ModelConfig& config, const LayerShare& share, const TokenDispatcher& dispatcher) {
   const int64_t dense = config.expert_layers() < config.layers ? share.ffn : 0;
   int64_t most = std::max({dense, share.qkv_size(), config.hidden});
   if (config.expert_layers() > 0)
-    most = std::max({most, config.experts.active * share.expert_ffn, share.shared_ffn});
+    most = std::max({most, rows_of_token(config, dispatcher) * share.expert_ffn, share.shared_ffn});
   return most;
 }
 
@@ -20,11 +25,21 @@ Tensor cut(const Tensor& tensor, int64_t rows) {
   return tensor.shape().rank() == 0 ? tensor : tensor.rows(0, rows);
 }
 
-void allocate_expert_scratch(BlockScratch& scratch, Arena& arena, const ModelConfig& config, int64_t tokens) {
+void allocate_expert_scratch(BlockScratch& scratch, Arena& arena, const ModelConfig& config,
+                             const TokenDispatcher& dispatcher, int64_t tokens) {
   const int64_t experts = config.experts.count, active = config.experts.active;
-  scratch.rows_RD = arena.allocate(config.dtype, {tokens * active, config.hidden});
-  scratch.logits_TE = arena.allocate(wide_of(config.dtype), {tokens, experts});
-  scratch.dgate_TK = arena.allocate(wide_of(config.dtype), {tokens, active});
+  const int64_t rows = tokens * active, rows_here = tokens * rows_of_token(config, dispatcher);
+  const DType wide = wide_of(config.dtype);
+  scratch.here_QD = arena.allocate(config.dtype, {rows_here, config.hidden});
+  scratch.dgate_Q = arena.allocate(wide, {rows_here});
+  scratch.rows_RD = scratch.here_QD;
+  scratch.gate_R = scratch.dgate_Q;
+  if (dispatcher.size() > 1) {
+    scratch.rows_RD = arena.allocate(config.dtype, {rows, config.hidden});
+    scratch.gate_R = arena.allocate(wide, {rows});
+  }
+  scratch.logits_TE = arena.allocate(wide, {tokens, experts});
+  scratch.dgate_TK = arena.allocate(wide, {tokens, active});
 }
 
 }  // namespace
@@ -38,11 +53,11 @@ LayerShare::LayerShare(const ModelConfig& config, const TensorAxis& axis)
       shared_ffn(axis.own(config.experts.shared * config.expert_ffn()).elements()) {}
 
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const TensorAxis& axis,
-                                    int64_t tokens) {
+                                    const TokenDispatcher& dispatcher, int64_t tokens) {
   const LayerShare share(config, axis);
   BlockScratch scratch;
   scratch.n_TD = arena.allocate(config.dtype, {tokens, config.hidden});
-  const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config, share)});
+  const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config, share, dispatcher)});
   const auto view = [&](const Tensor& memory, int64_t rows, int64_t size) {
     return Tensor(memory.data(), config.dtype, {rows, size});
   };
@@ -56,9 +71,9 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, con
     scratch.dw_D = arena.allocate(wide_of(config.dtype), {config.hidden});
   }
   if (config.expert_layers() > 0) {
-    scratch.h_RF = view(wide, tokens * config.experts.active, share.expert_ffn);
+    scratch.h_QF = view(wide, tokens * rows_of_token(config, dispatcher), share.expert_ffn);
     scratch.h_TS = view(wide, tokens, share.shared_ffn);
-    allocate_expert_scratch(scratch, arena, config, tokens);
+    allocate_expert_scratch(scratch, arena, config, dispatcher, tokens);
   }
   return scratch;
 }
@@ -71,12 +86,15 @@ BlockScratch BlockScratch::first(int64_t tokens) const {
           .dw_D = {},
           .h_TF = h_TF.rows(0, tokens),
           .h_TS = cut(h_TS, tokens),
-          .h_RF = cut(h_RF, tokens * active),
+          .h_QF = cut(h_QF, tokens * active),
           .dqkv_TE = dqkv_TE.rows(0, tokens),
           .dhidden_TD = dhidden_TD.rows(0, tokens),
           .delta_HT = {},
           .rows_RD = cut(rows_RD, tokens * active),
+          .here_QD = cut(here_QD, tokens * active),
           .logits_TE = cut(logits_TE, tokens),
+          .gate_R = cut(gate_R, tokens * active),
+          .dgate_Q = {},
           .dgate_TK = cut(dgate_TK, tokens),
           .ring = {}};
 }

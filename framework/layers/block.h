@@ -15,6 +15,7 @@
 #include "framework/layers/positions.h"
 #include "framework/layers/ring_attention.h"
 #include "framework/layers/tensor_axis.h"
+#include "framework/layers/token_dispatcher.h"
 #include "framework/model/config.h"
 
 namespace fern {
@@ -25,17 +26,18 @@ struct BlockScratch {
   Tensor n_TD;                                   // all rows of the norm's output, or of a tensor of its size
   Tensor do_TM;                                  // in the memory of n_TD
   Tensor dy_TD, dw_D;                            // of several ranks: all rows of dy; a norm's gradient
-  Tensor h_TF, h_TS, h_RF, dqkv_TE, dhidden_TD;  // wide
+  Tensor h_TF, h_TS, h_QF, dqkv_TE, dhidden_TD;  // wide
   Tensor delta_HT;
-  // Of layers with experts: rows of their inputs or outputs, the router's logits or their gradient, the
-  // gates' gradient.
-  Tensor rows_RD, logits_TE, dgate_TK;
+  // Of layers with experts: rows of their inputs or outputs, those of this rank's tokens and those at its
+  // experts (on one rank the same memory); the router's logits or their gradient; gates of rows or their
+  // gradient, both ways again; the gates' gradient.
+  Tensor rows_RD, here_QD, logits_TE, gate_R, dgate_Q, dgate_TK;
   RingScratch ring;                          // where ranks share sequences
   BlockScratch first(int64_t tokens) const;  // for the first tokens only; without what backward alone needs
 };
 
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const TensorAxis& axis,
-                                    int64_t tokens);
+                                    const TokenDispatcher& dispatcher, int64_t tokens);
 
 // What one rank computes of a layer: its heads, and its part of the feed-forwards' inner sizes.
 struct LayerShare {

@@ -10,9 +10,9 @@ std::string name_in(int64_t layer, std::string_view rest) {
   return fmt::format("model.layers.{}.{}", layer, rest);
 }
 
-std::variant<Mlp, Moe> make_branch(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
-                                   int64_t layer, const RoutingState& routing) {
-  if (config.has_experts(layer)) return Moe(parameters, axis, config, layer, routing);
+std::variant<Mlp, Moe> make_branch(Parameters& parameters, TensorAxis& axis, TokenDispatcher& dispatcher,
+                                   const ModelConfig& config, int64_t layer, const RoutingState& routing) {
+  if (config.has_experts(layer)) return Moe(parameters, axis, dispatcher, config, layer, routing);
   return Mlp(parameters, axis, config, name_in(layer, "mlp"), config.ffn);
 }
 
@@ -22,17 +22,21 @@ FeedForwardBlock::Saved FeedForwardBlock::Saved::first(int64_t tokens) const {
   Saved cut = {
       .x_TD = x_TD.rows(0, tokens), .rstd_T = rstd_T.rows(0, tokens), .gate_up_T2F = {}, .experts = {}};
   if (!gate_up_T2F.empty()) cut.gate_up_T2F = gate_up_T2F.rows(0, tokens);
-  if (!experts.gate_up_R2F.empty()) cut.experts = experts.first(tokens);
+  if (!experts.gate_up_Q2F.empty()) cut.experts = experts.first(tokens);
   return cut;
 }
 
-FeedForwardBlock::FeedForwardBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
-                                   int64_t layer, const RoutingState& routing)
+FeedForwardBlock::FeedForwardBlock(Parameters& parameters, TensorAxis& axis, TokenDispatcher& dispatcher,
+                                   const ModelConfig& config, int64_t layer, const RoutingState& routing)
     : config_(config),
       axis_(axis),
       norm_(parameters, axis, name_in(layer, "post_attention_layernorm.weight"), config.hidden,
             config.norm_epsilon),
-      branch_(make_branch(parameters, axis, config, layer, routing)) {}
+      branch_(make_branch(parameters, axis, dispatcher, config, layer, routing)) {}
+
+void FeedForwardBlock::add_experts() {
+  if (Moe* moe = std::get_if<Moe>(&branch_)) moe->add_experts();
+}
 
 FeedForwardBlock::Saved FeedForwardBlock::allocate(Arena& arena, int64_t tokens) const {
   Saved saved;
@@ -46,7 +50,7 @@ FeedForwardBlock::Saved FeedForwardBlock::allocate(Arena& arena, int64_t tokens)
 void FeedForwardBlock::allocate_missing(Saved& saved, Arena& arena, int64_t tokens) const {
   const auto is_missing = [](const Tensor& tensor) { return tensor.shape().rank() == 0; };
   const Moe* moe = std::get_if<Moe>(&branch_);
-  if (moe != nullptr && is_missing(saved.experts.gate_up_R2F))
+  if (moe != nullptr && is_missing(saved.experts.gate_up_Q2F))
     saved.experts = moe->allocate(arena, tokens);
   else if (moe == nullptr && is_missing(saved.gate_up_T2F))
     saved.gate_up_T2F = arena.allocate(config_.dtype, {tokens, 2 * axis_.own(config_.ffn).elements()});

@@ -27,9 +27,11 @@ class FeedForwardBlock {
   };
 
   // Adds post_attention_layernorm, and mlp.* or block_sparse_moe.*, of layer `layer` to the parameters. They
-  // are borrowed, and so are the axis and what routing depends on.
-  FeedForwardBlock(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
-                   const RoutingState& routing);
+  // are borrowed, and so are the axis, the dispatcher and what routing depends on.
+  FeedForwardBlock(Parameters& parameters, TensorAxis& axis, TokenDispatcher& dispatcher,
+                   const ModelConfig& config, int64_t layer, const RoutingState& routing);
+  // See Moe::add_experts(); nothing without experts.
+  void add_experts();
 
   Saved allocate(Arena& arena, int64_t tokens) const;
   // Makes what another layer's block saves enough for this one too.

@@ -14,8 +14,8 @@ namespace fern {
 // Expert e has rows [first[e], first[e + 1]) (TokenPermutation); one without rows costs nothing.
 class GroupedLinear {
  public:
-  // One product for each expert, all of one shape.
-  explicit GroupedLinear(std::vector<Linear> experts) : experts_(std::move(experts)) {}
+  // The next expert's product, of the shape of the others.
+  void add(Linear expert) { experts_.push_back(std::move(expert)); }
   // See Linear::reserve_packed().
   void reserve_packed(PackingRooms& rooms, const WeightUse& use);
 

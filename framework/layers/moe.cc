@@ -18,8 +18,9 @@ int add_router(Parameters& parameters, const TensorAxis& axis, const ModelConfig
 }
 
 // The rows that there are, of tensors with room for all.
-Tensor used(const Tensor& rows, const TokenPermutation& permutation) {
-  return rows.rows(0, permutation.rows());
+template <typename Rows>
+Tensor used(const Tensor& room, const Rows& rows) {
+  return room.rows(0, rows.rows());
 }
 
 }  // namespace
@@ -28,61 +29,55 @@ Moe::Saved Moe::Saved::first(int64_t tokens) const {
   const int64_t active = routing.expert_TK.dim(1);
   Saved cut = {.routing = routing.first(tokens),
                .permutation = permutation.first(tokens),
-               .gate_up_R2F = gate_up_R2F.rows(0, tokens * active),
+               .dispatch = dispatch,
+               .gate_Q = gate_Q.rows(0, tokens * active),
+               .gate_up_Q2F = gate_up_Q2F.rows(0, tokens * active),
                .shared_gate_up_T2S = {}};
   if (!shared_gate_up_T2S.empty()) cut.shared_gate_up_T2S = shared_gate_up_T2S.rows(0, tokens);
   return cut;
 }
 
-Moe::Products Moe::add_experts(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
-                               int64_t layer) {
-  const ExpertConfig& experts = config.experts;
-  const int64_t whole = config.expert_ffn(), own = axis.own(whole).elements();
-  const double token_share = static_cast<double>(experts.active) / static_cast<double>(experts.count);
-  Products products;
-  for (int64_t e = 0; e < experts.count; ++e) {
-    const auto add = [&](const char* name, Shape shape, double std, const Placement& place) {
-      return parameters.add(fmt::format("{}.experts.{}.{}.weight", prefix_of(layer), e, name), shape,
-                            ParameterKind::kMatrix, std, token_share, place);
-    };
-    const int gate = add("w1", {own, config.hidden}, kInitialStd, axis.rows(whole));
-    add("w3", {own, config.hidden}, kInitialStd, axis.rows(whole));
-    products.gate_up.emplace_back(parameters, ParameterRun{gate, 2});
-    const int down = add("w2", {config.hidden, own}, residual_initial_std(config), axis.columns(whole));
-    products.down.emplace_back(parameters, ParameterRun{down, 1});
-  }
-  return products;
-}
-
-Moe::Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
-         const RoutingState& state)
-    : Moe{parameters,
-          axis,
-          config,
-          layer,
-          state,
-          add_router(parameters, axis, config, layer),
-          add_experts(parameters, axis, config, layer)} {}
-
-Moe::Moe(Parameters& parameters, TensorAxis& axis, const ModelConfig& config, int64_t layer,
-         const RoutingState& state, int router, Products products)
+Moe::Moe(Parameters& parameters, TensorAxis& axis, TokenDispatcher& dispatcher, const ModelConfig& config,
+         int64_t layer, const RoutingState& state)
     : config_(config),
       axis_(axis),
+      dispatcher_(dispatcher),
+      own_experts_(dispatcher.own(config.experts.count)),
       expert_ffn_(axis.own(config.expert_ffn()).elements()),
+      layer_(layer),
       index_(layer / config.experts.every),
       state_(state),
       parameters_(parameters),
-      router_(router),
-      gate_up_proj_(std::move(products.gate_up)),
-      down_proj_(std::move(products.down)) {
+      router_(add_router(parameters, axis, config, layer)) {
+  if (dispatcher.size() == 1) add_experts();
   const int64_t shared = config.experts.shared;
-  if (shared > 0)
-    shared_.emplace(parameters, axis, config, prefix_of(layer) + ".shared_expert",
-                    shared * config.expert_ffn());
+  if (shared == 0) return;
+  parameters.begin_group();
+  shared_.emplace(parameters, axis, config, prefix_of(layer) + ".shared_expert",
+                  shared * config.expert_ffn());
+}
+
+void Moe::add_experts() {
+  const ExpertConfig& experts = config_.experts;
+  const int64_t whole = config_.expert_ffn(), hidden = config_.hidden;
+  const double token_share = static_cast<double>(experts.active) / static_cast<double>(experts.count);
+  parameters_.begin_group();
+  for (int64_t e = own_experts_.begin; e < own_experts_.end; ++e) {
+    const auto add = [&](const char* name, Shape shape, double std, const Placement& place) {
+      return parameters_.add(fmt::format("{}.experts.{}.{}.weight", prefix_of(layer_), e, name), shape,
+                             ParameterKind::kMatrix, std, token_share, place);
+    };
+    const int gate = add("w1", {expert_ffn_, hidden}, kInitialStd, axis_.rows(whole));
+    add("w3", {expert_ffn_, hidden}, kInitialStd, axis_.rows(whole));
+    gate_up_proj_.add(Linear(parameters_, ParameterRun{gate, 2}));
+    const int down = add("w2", {hidden, expert_ffn_}, residual_initial_std(config_), axis_.columns(whole));
+    down_proj_.add(Linear(parameters_, ParameterRun{down, 1}));
+  }
 }
 
 Moe::Saved Moe::allocate(Arena& arena, int64_t tokens) const {
   const int64_t experts = config_.experts.count, active = config_.experts.active;
+  const int64_t rows_here = tokens * dispatcher_.most_rows(active, experts);
   const DType wide = wide_of(config_.dtype);
   Saved saved;
   saved.routing = {.probs_TE = arena.allocate(wide, {tokens, experts}),
@@ -93,7 +88,9 @@ Moe::Saved Moe::allocate(Arena& arena, int64_t tokens) const {
   saved.permutation = {.first_E1 = arena.allocate(DType::kI32, {experts + 1}),
                        .choice_TK = arena.allocate(DType::kI32, {tokens, active}),
                        .row_TK = arena.allocate(DType::kI32, {tokens, active})};
-  saved.gate_up_R2F = arena.allocate(config_.dtype, {tokens * active, 2 * expert_ffn_});
+  saved.dispatch = dispatcher_.allocate(arena, saved.permutation);
+  saved.gate_Q = arena.allocate(wide, {rows_here});
+  saved.gate_up_Q2F = arena.allocate(config_.dtype, {rows_here, 2 * expert_ffn_});
   if (shared_) saved.shared_gate_up_T2S = arena.allocate(config_.dtype, {tokens, 2 * shared_->ffn()});
   return saved;
 }
@@ -122,19 +119,51 @@ RouterLossWeights Moe::loss_weights(const RoutedPositions& positions) const {
           .z = experts.z_loss * of_token};
 }
 
+Tensor Moe::at_experts(const Saved& saved, const BlockScratch& scratch, const Tensor& x_TD,
+                       Stream& stream) const {
+  const Tensor here_QD = used(scratch.here_QD, saved.dispatch),
+               rows_RD = dispatcher_.own_rows(here_QD, used(scratch.rows_RD, saved.permutation));
+  gather_rows(rows_RD, x_TD, saved.permutation, stream);
+  dispatcher_.dispatch(here_QD, rows_RD, saved.dispatch, stream);
+  return here_QD;
+}
+
+Tensor Moe::from_experts(const Saved& saved, const BlockScratch& scratch, Stream& stream) const {
+  const Tensor here_QD = used(scratch.here_QD, saved.dispatch),
+               rows_RD = dispatcher_.own_rows(here_QD, used(scratch.rows_RD, saved.permutation));
+  dispatcher_.collect(rows_RD, here_QD, saved.dispatch, stream);
+  return rows_RD;
+}
+
+void Moe::send_gates(const Saved& saved, const BlockScratch& scratch, Stream& stream) const {
+  const Tensor gate_Q = used(saved.gate_Q, saved.dispatch),
+               gate_R = dispatcher_.own_rows(gate_Q, used(scratch.gate_R, saved.permutation));
+  gather_gates(gate_R, saved.routing.gate_TK, saved.permutation, stream);
+  dispatcher_.dispatch(gate_Q, gate_R, saved.dispatch, stream);
+}
+
+void Moe::collect_gates(const Saved& saved, const BlockScratch& scratch, Stream& stream) const {
+  const Tensor dgate_Q = used(scratch.dgate_Q, saved.dispatch),
+               dgate_R = dispatcher_.own_rows(dgate_Q, used(scratch.gate_R, saved.permutation));
+  dispatcher_.collect(dgate_R, dgate_Q, saved.dispatch, stream);
+  scatter_gates(scratch.dgate_TK, dgate_R, saved.permutation, stream);
+}
+
 void Moe::project(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,
                   const RoutedPositions& positions, Stream& stream) const {
   const ExpertConfig& experts = config_.experts;
   const TokenPermutation& permutation = saved.permutation;
+  const Dispatch& dispatch = saved.dispatch;
   router_forward(scratch.logits_TE, n_TD, parameters_.value(router_), stream);
   route_forward(saved.routing, scratch.logits_TE, positions.language_T, rule(positions), stream);
   const std::span<const int32_t> language_T = positions.language_T.values<int32_t>();
   const int64_t tokens = std::ssize(language_T) - std::ranges::count(language_T, -1);
   permute_tokens(permutation, saved.routing.expert_TK,
                  expert_capacity(experts.capacity_factor, tokens, experts.active, experts.count), stream);
-  const Tensor rows_RD = used(scratch.rows_RD, permutation);
-  gather_rows(rows_RD, n_TD, permutation, stream);
-  gate_up_proj_.forward(used(saved.gate_up_R2F, permutation), rows_RD, permutation.first_E1, stream);
+  dispatcher_.count(dispatch, permutation.first_E1, stream);
+  send_gates(saved, scratch, stream);
+  gate_up_proj_.forward(used(saved.gate_up_Q2F, dispatch), at_experts(saved, scratch, n_TD, stream),
+                        dispatch.first_X1, stream);
   if (shared_) shared_->project(saved.shared_gate_up_T2S, n_TD, stream);
   if (positions.record == nullptr) return;
   positions.record->losses[static_cast<size_t>(index_)] =
@@ -144,37 +173,36 @@ void Moe::project(const Saved& saved, const BlockScratch& scratch, const Tensor&
 }
 
 void Moe::finish(Tensor y_TD, const Saved& saved, const BlockScratch& scratch, Stream& stream) const {
-  const TokenPermutation& permutation = saved.permutation;
+  const Dispatch& dispatch = saved.dispatch;
   if (shared_) shared_->finish(y_TD, scratch.h_TS, saved.shared_gate_up_T2S, stream);
-  const Tensor h_RF = used(scratch.h_RF, permutation), rows_RD = used(scratch.rows_RD, permutation);
-  weighted_swiglu_forward(h_RF, used(saved.gate_up_R2F, permutation), saved.routing.gate_TK,
-                          permutation.choice_TK, stream);
-  down_proj_.forward(rows_RD, h_RF, permutation.first_E1, stream);
-  combine_rows(y_TD, rows_RD, permutation, /*accumulate=*/shared_.has_value(), stream);
+  const Tensor h_QF = used(scratch.h_QF, dispatch);
+  weighted_swiglu_forward(h_QF, used(saved.gate_up_Q2F, dispatch), used(saved.gate_Q, dispatch), stream);
+  down_proj_.forward(used(scratch.here_QD, dispatch), h_QF, dispatch.first_X1, stream);
+  combine_rows(y_TD, from_experts(saved, scratch, stream), saved.permutation,
+               /*accumulate=*/shared_.has_value(), stream);
 }
 
 void Moe::backward_experts(const Saved& saved, const BlockScratch& scratch, const Tensor& n_TD,
                            const Tensor& dy_TD, GradSink& sink, Stream& stream) const {
-  const TokenPermutation& permutation = saved.permutation;
-  const Tensor rows_RD = used(scratch.rows_RD, permutation), h_RF = used(scratch.h_RF, permutation),
-               gate_up_R2F = used(saved.gate_up_R2F, permutation);
-  const Tensor &dh_RF = h_RF, &dgate_up_R2F = gate_up_R2F, &first_E1 = permutation.first_E1;
-  weighted_swiglu_forward(h_RF, gate_up_R2F, saved.routing.gate_TK, permutation.choice_TK, stream);
-  gather_rows(rows_RD, dy_TD, permutation, stream);
-  down_proj_.backward_weight(rows_RD, h_RF, first_E1, stream);
-  down_proj_.backward_input(dh_RF, rows_RD, first_E1, stream);
-  fill_zero(scratch.dgate_TK);
-  weighted_swiglu_backward(dgate_up_R2F, scratch.dgate_TK, dh_RF, gate_up_R2F, saved.routing.gate_TK,
-                           permutation.choice_TK, stream);
-  gather_rows(rows_RD, n_TD, permutation, stream);
-  gate_up_proj_.backward_weight(dgate_up_R2F, rows_RD, first_E1, stream);
+  const Dispatch& dispatch = saved.dispatch;
+  const Tensor h_QF = used(scratch.h_QF, dispatch), gate_up_Q2F = used(saved.gate_up_Q2F, dispatch),
+               gate_Q = used(saved.gate_Q, dispatch);
+  const Tensor &dh_QF = h_QF, &dgate_up_Q2F = gate_up_Q2F, &first_X1 = dispatch.first_X1;
+  weighted_swiglu_forward(h_QF, gate_up_Q2F, gate_Q, stream);
+  const Tensor dy_QD = at_experts(saved, scratch, dy_TD, stream);
+  down_proj_.backward_weight(dy_QD, h_QF, first_X1, stream);
+  down_proj_.backward_input(dh_QF, dy_QD, first_X1, stream);
+  weighted_swiglu_backward(dgate_up_Q2F, used(scratch.dgate_Q, dispatch), dh_QF, gate_up_Q2F, gate_Q, stream);
+  collect_gates(saved, scratch, stream);
+  const Tensor n_QD = at_experts(saved, scratch, n_TD, stream), &dn_QD = n_QD;
+  gate_up_proj_.backward_weight(dgate_up_Q2F, n_QD, first_X1, stream);
   report_experts(sink);
-  gate_up_proj_.backward_input(rows_RD, dgate_up_R2F, first_E1, stream);
+  gate_up_proj_.backward_input(dn_QD, dgate_up_Q2F, first_X1, stream);
 }
 
 // Parameters by expert, the last first.
 void Moe::report_experts(GradSink& sink) const {
-  for (int64_t e = config_.experts.count; e-- > 0;) {
+  for (int64_t e = own_experts_.elements(); e-- > 0;) {
     down_proj_.report(sink, e);
     gate_up_proj_.report(sink, e);
   }
@@ -195,7 +223,7 @@ void Moe::backward(Tensor n_dn_TD, const Saved& saved, const BlockScratch& scrat
   axis_.all_reduce(scratch.dgate_TK, stream);
   backward_router(saved, scratch, n_dn_TD, positions, sink, stream);
   if (shared_) shared_->backward(n_dn_TD, scratch.h_TS, saved.shared_gate_up_T2S, dy_TD, sink, stream);
-  combine_rows(n_dn_TD, used(scratch.rows_RD, saved.permutation), saved.permutation,
+  combine_rows(n_dn_TD, from_experts(saved, scratch, stream), saved.permutation,
                /*accumulate=*/shared_.has_value(), stream);
   // Of its own rows each rank adds the router's part, so that the sum over ranks has it once.
   router_backward_input(axis_.own_rows(n_dn_TD), axis_.own_rows(scratch.logits_TE),

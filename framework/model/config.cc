@@ -100,4 +100,12 @@ void validate_context(const ModelConfig& config, int64_t ranks) {
         ranks, config.experts.capacity_factor);
 }
 
+void validate_expert_shares(const ModelConfig& config, int64_t ranks) {
+  if (ranks > std::max<int64_t>(config.experts.count, 1))
+    fail_usage(
+        "parallel.expert = {}: expected 1 to {}, since each rank has one of model.experts.count = {} at "
+        "least",
+        ranks, std::max<int64_t>(config.experts.count, 1), config.experts.count);
+}
+
 }  // namespace fern

@@ -72,5 +72,7 @@ void validate(const ModelConfig& config);
 void validate_shares(const ModelConfig& config, int64_t ranks);
 // Errors (kBadUsage): so many ranks cannot share its sequences (parallel.context), with what can.
 void validate_context(const ModelConfig& config, int64_t ranks);
+// Errors (kBadUsage): more ranks than experts would share them (parallel.expert).
+void validate_expert_shares(const ModelConfig& config, int64_t ranks);
 
 }  // namespace fern

@@ -47,7 +47,7 @@ std::unique_ptr<KvCache, void (*)(KvCache*)> Transformer::make_cache(int64_t cap
     cache.positions = allocate_positions(arena, config, state_->context_axis, kPieceTokens);
     cache.routed.language_T = arena.allocate(DType::kI32, {kPieceTokens});
     cache.saved = allocate_inside(arena, state_->layers, kPieceTokens);
-    cache.scratch = allocate_block_scratch(arena, config, state_->axis, kPieceTokens);
+    cache.scratch = allocate_block_scratch(arena, config, state_->axis, state_->dispatcher, kPieceTokens);
     cache.input_B = arena.allocate(DType::kI32, {kPieceTokens});
     cache.logits_1V = arena.allocate(config.dtype, {1, config.vocabulary});
   };

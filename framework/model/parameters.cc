@@ -120,6 +120,11 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
   return static_cast<int>(list_.size()) - 1;
 }
 
+void Parameters::begin_own_experts() {
+  begin_group();
+  own_experts_ = list_.size();
+}
+
 void Parameters::add_run(ParameterRun run) {
   if (std::ranges::find(runs_, run) != runs_.end()) return;
   runs_.insert(std::ranges::upper_bound(runs_, run.first, {}, &ParameterRun::first), run);

@@ -3,7 +3,9 @@
 // pattern has a value for each weight that exists, and no room for the others.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,6 +82,11 @@ class Parameters {
           const Placement& place = {});
   // The next parameter begins a group: what one process may hold without the others (model/part.h).
   void begin_group() { begins_group_ = true; }
+  // So does it, and with it begin the own experts of a rank: these and all that follow are held by some of
+  // the data ranks only, which sum their gradients (layers/token_dispatcher.h).
+  void begin_own_experts();
+  // The index of the first of them; of the end, where all data ranks hold all.
+  size_t own_experts() const { return std::min(own_experts_, list_.size()); }
   // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
   void add_run(ParameterRun run);
   // The same, in products.
@@ -155,6 +162,7 @@ class Parameters {
   std::vector<SparseRun> sparse_;
   std::vector<ScoredRows> scored_rows_;
   bool begins_group_ = false;  // the next one to be added does
+  size_t own_experts_ = std::numeric_limits<size_t>::max();
   int64_t groups_ = 0, elements_ = 0;
   int64_t end_ = 0, dense_end_ = 0;  // of the last one in the flat buffers; and if all weights existed
   int64_t version_ = 0, topology_version_ = 0;

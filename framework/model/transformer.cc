@@ -13,10 +13,12 @@ namespace fern {
 
 namespace {
 
-const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis, const ContextAxis* context) {
+const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis, const ContextAxis* context,
+                             const TokenDispatcher* dispatcher) {
   validate(config);
   if (axis != nullptr) validate_shares(config, axis->size());
   if (context != nullptr) validate_context(config, context->size());
+  if (dispatcher != nullptr) validate_expert_shares(config, dispatcher->size());
   return config;
 }
 
@@ -29,14 +31,15 @@ ModelPart resolved(ModelPart part, const ModelConfig& config) {
 }
 
 std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, ContextAxis& context_axis,
-                               const ModelConfig& config, const ModelPart& part,
+                               TokenDispatcher& dispatcher, const ModelConfig& config, const ModelPart& part,
                                const RoutingState& routing) {
   std::vector<Layer> layers;
   layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
   for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
     parameters.begin_group();
     AttentionBlock attention(parameters, axis, context_axis, config, i);
-    layers.push_back({std::move(attention), FeedForwardBlock(parameters, axis, config, i, routing)});
+    layers.push_back(
+        {std::move(attention), FeedForwardBlock(parameters, axis, dispatcher, config, i, routing)});
   }
   return layers;
 }
@@ -100,18 +103,24 @@ std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& 
 }  // namespace
 
 Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part,
-                          TensorAxis* tensor_axis, ContextAxis* sequence_axis)
-    : config(validated(model_config, tensor_axis, sequence_axis)),
+                          TensorAxis* tensor_axis, ContextAxis* sequence_axis,
+                          TokenDispatcher* token_dispatcher)
+    : config(validated(model_config, tensor_axis, sequence_axis, token_dispatcher)),
       part(resolved(model_part, config)),
       axis(tensor_axis != nullptr ? *tensor_axis : lone),
       context_axis(sequence_axis != nullptr ? *sequence_axis : whole_context),
+      dispatcher(token_dispatcher != nullptr ? *token_dispatcher : lone_dispatcher),
       routing(config) {
   if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, axis, config);
-  layers = make_layers(parameters, axis, context_axis, config, part, routing);
-  if (!is_last()) return;
-  parameters.begin_group();
-  norm.emplace(parameters, axis, "model.norm.weight", config.hidden, config.norm_epsilon);
-  head.emplace(parameters, axis, config, embedding ? embedding->weight() : -1);
+  layers = make_layers(parameters, axis, context_axis, dispatcher, config, part, routing);
+  if (is_last()) {
+    parameters.begin_group();
+    norm.emplace(parameters, axis, "model.norm.weight", config.hidden, config.norm_epsilon);
+    head.emplace(parameters, axis, config, embedding ? embedding->weight() : -1);
+  }
+  if (dispatcher.size() == 1) return;
+  parameters.begin_own_experts();
+  for (Layer& layer : layers) layer.feed_forward.add_experts();
 }
 
 void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD,
@@ -164,14 +173,15 @@ Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensor
 Transformer::Activations::~Activations() = default;
 
 Transformer::Transformer(const ModelConfig& config, const ModelPart& part, TensorAxis* axis,
-                         ContextAxis* context_axis)
-    : state_(std::make_unique<State>(config, part, axis, context_axis)) {}
+                         ContextAxis* context_axis, TokenDispatcher* dispatcher)
+    : state_(std::make_unique<State>(config, part, axis, context_axis, dispatcher)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
 const ModelPart& Transformer::part() const { return state_->part; }
 const TensorAxis& Transformer::axis() const { return state_->axis; }
 const ContextAxis& Transformer::context_axis() const { return state_->context_axis; }
+const TokenDispatcher& Transformer::dispatcher() const { return state_->dispatcher; }
 bool Transformer::is_first() const { return state_->is_first(); }
 bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
@@ -233,7 +243,7 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
   tensors->x_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
   if (shared == nullptr) {
     tensors->dx_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
-    tensors->scratch = allocate_block_scratch(arena, config, state_->axis, tokens);
+    tensors->scratch = allocate_block_scratch(arena, config, state_->axis, state_->dispatcher, tokens);
     if (state_->context_axis.size() > 1)
       tensors->scratch.ring =
           allocate_ring(arena, config.dtype, tokens, 2 * LayerShare(config, state_->axis).kv_size());

@@ -12,6 +12,7 @@
 #include "framework/layers/context_axis.h"
 #include "framework/layers/routing_state.h"
 #include "framework/layers/tensor_axis.h"
+#include "framework/layers/token_dispatcher.h"
 #include "framework/model/config.h"
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
@@ -24,18 +25,20 @@ struct KvCache;
 
 class Transformer {
  public:
-  // Lays out the parameters of the part, this rank's share of them where there is an axis; allocates nothing.
-  // With several ranks on an axis all of them call forward() and backward() alike, of the same batches, which
-  // the context axis cuts (data/context_share.h); score() and generation are for one. Axes are borrowed.
-  // Errors (kBadUsage): see validate(), validate_shares() and validate_context().
+  // Lays out the parameters of the part, this rank's share of them where there is an axis, and of the experts
+  // where there is a dispatcher; allocates nothing. With several ranks on an axis all of them call forward()
+  // and backward() alike, of the same batches, which the context axis cuts (data/context_share.h); those of a
+  // dispatcher of batches of their own, as large. score() and generation are for one. All three are borrowed.
+  // Errors (kBadUsage): see validate(), validate_shares(), validate_context() and validate_expert_shares().
   explicit Transformer(const ModelConfig& config, const ModelPart& part = {}, TensorAxis* axis = nullptr,
-                       ContextAxis* context_axis = nullptr);
+                       ContextAxis* context_axis = nullptr, TokenDispatcher* dispatcher = nullptr);
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
   const ModelPart& part() const;  // with the number of its last layer
   const TensorAxis& axis() const;
   const ContextAxis& context_axis() const;
+  const TokenDispatcher& dispatcher() const;
   bool is_first() const;
   bool is_last() const;
   Parameters& parameters();

@@ -30,7 +30,8 @@ struct LayerSaved {
 LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
 
 struct Transformer::State {
-  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis, ContextAxis* context_axis);
+  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis, ContextAxis* context_axis,
+        TokenDispatcher* dispatcher);
   State(const State&) = delete;
 
   bool is_first() const { return part.first_layer == 0; }
@@ -55,6 +56,8 @@ struct Transformer::State {
   TensorAxis& axis;
   LoneContext whole_context;
   ContextAxis& context_axis;
+  LoneDispatcher lone_dispatcher;
+  TokenDispatcher& dispatcher;
   Parameters parameters;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;

@@ -49,16 +49,6 @@ void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, Wid
   }
 }
 
-void check_weights(std::string_view op, const Stream& stream, const Tensor& h_RF, const Tensor& weight_N,
-                   const Tensor& choice_N) {
-  expect_on_cpu(op, stream, {weight_N, choice_N});
-  expect_tensor(op, "weight", weight_N, wide_of(h_RF.dtype()), weight_N.shape());
-  expect_tensor(op, "choice", choice_N, DType::kI32, choice_N.shape());
-  expect(choice_N.elements() >= h_RF.dim(0) && choice_N.elements() == weight_N.elements(),
-         "[{}] expected as many choices as weights, and {} or more, got {} and {}", op, h_RF.dim(0),
-         choice_N.elements(), weight_N.elements());
-}
-
 }  // namespace
 
 void swiglu_forward(Tensor h_TF, const Tensor& gate_up_T2F, Stream& stream) {
@@ -91,46 +81,42 @@ void swiglu_backward(Tensor dgate_up_T2F, const Tensor& dh_TF, const Tensor& gat
   });
 }
 
-void weighted_swiglu_forward(Tensor h_RF, const Tensor& gate_up_R2F, const Tensor& weight_N,
-                             const Tensor& choice_N, Stream& stream) {
+void weighted_swiglu_forward(Tensor h_RF, const Tensor& gate_up_R2F, const Tensor& weight_R, Stream& stream) {
   constexpr std::string_view kOp = "weighted_swiglu_forward";
   check(kOp, stream, h_RF, "h", gate_up_R2F, "gate_up");
-  check_weights(kOp, stream, h_RF, weight_N, choice_N);
   const int64_t rows = h_RF.dim(0), ffn = h_RF.dim(1);
+  expect_tensor(kOp, "weight", weight_R, wide_of(h_RF.dtype()), {rows});
   const OpTimer timer(stream, kOp, touches({h_RF, gate_up_R2F}));
   with_float_type(kOp, h_RF.dtype(), [&]<typename T>() {
     T* h = h_RF.as<T>();
     const T* gate_up = gate_up_R2F.as<T>();
-    const Wide<T>* weight = weight_N.as<Wide<T>>();
-    const int32_t* choice = choice_N.as<int32_t>();
+    const Wide<T>* weight = weight_R.as<Wide<T>>();
 #pragma omp parallel for if (rows * ffn >= kParallelElements)
     for (int64_t r = 0; r < rows; ++r)
-      forward_row(h + r * ffn, gate_up + 2 * r * ffn, gate_up + (2 * r + 1) * ffn, weight[choice[r]], ffn);
+      forward_row(h + r * ffn, gate_up + 2 * r * ffn, gate_up + (2 * r + 1) * ffn, weight[r], ffn);
   });
 }
 
-void weighted_swiglu_backward(Tensor dgate_up_R2F, Tensor dweight_N, const Tensor& dh_RF,
-                              const Tensor& gate_up_R2F, const Tensor& weight_N, const Tensor& choice_N,
-                              Stream& stream) {
+void weighted_swiglu_backward(Tensor dgate_up_R2F, Tensor dweight_R, const Tensor& dh_RF,
+                              const Tensor& gate_up_R2F, const Tensor& weight_R, Stream& stream) {
   constexpr std::string_view kOp = "weighted_swiglu_backward";
   check(kOp, stream, dh_RF, "dh", gate_up_R2F, "gate_up");
   check(kOp, stream, dh_RF, "dh", dgate_up_R2F, "dgate_up");
-  check_weights(kOp, stream, dh_RF, weight_N, choice_N);
-  check_weights(kOp, stream, dh_RF, dweight_N, choice_N);
   const int64_t rows = dh_RF.dim(0), ffn = dh_RF.dim(1);
+  expect_tensor(kOp, "weight", weight_R, wide_of(dh_RF.dtype()), {rows});
+  expect_tensor(kOp, "dweight", dweight_R, wide_of(dh_RF.dtype()), {rows});
   const OpTimer timer(stream, kOp, touches({dgate_up_R2F, dh_RF, gate_up_R2F}));
   with_float_type(kOp, dh_RF.dtype(), [&]<typename T>() {
     T* dgate_up = dgate_up_R2F.as<T>();
-    Wide<T>* dweight = dweight_N.as<Wide<T>>();
+    Wide<T>* dweight = dweight_R.as<Wide<T>>();
     const T *dh = dh_RF.as<T>(), *gate_up = gate_up_R2F.as<T>();
-    const Wide<T>* weight = weight_N.as<Wide<T>>();
-    const int32_t* choice = choice_N.as<int32_t>();
+    const Wide<T>* weight = weight_R.as<Wide<T>>();
 #pragma omp parallel for if (rows * ffn >= kParallelElements)
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t gate = 2 * r * ffn, up = gate + ffn;
-      dweight[choice[r]] = weight_gradient(dh + r * ffn, gate_up + gate, gate_up + up, ffn);
-      backward_row(dgate_up + gate, dgate_up + up, dh + r * ffn, gate_up + gate, gate_up + up,
-                   weight[choice[r]], ffn);
+      dweight[r] = weight_gradient(dh + r * ffn, gate_up + gate, gate_up + up, ffn);
+      backward_row(dgate_up + gate, dgate_up + up, dh + r * ffn, gate_up + gate, gate_up + up, weight[r],
+                   ffn);
     }
   });
 }

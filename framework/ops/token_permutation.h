@@ -25,6 +25,11 @@ void permute_tokens(const TokenPermutation& out, const Tensor& expert_TK, int64_
 
 // rows[r] = x[token of r]. The gradient of combine_rows().
 void gather_rows(Tensor rows_RD, const Tensor& x_TD, const TokenPermutation& permutation, Stream& stream);
+// gate[r] = the gate of row r's choice; gates are wide.
+void gather_gates(Tensor gate_R, const Tensor& gate_TK, const TokenPermutation& permutation, Stream& stream);
+// The gradient of that: 0 for a choice without a row.
+void scatter_gates(Tensor dgate_TK, const Tensor& dgate_R, const TokenPermutation& permutation,
+                   Stream& stream);
 // y[t] = the sum of t's rows, in the order of its choices; or y[t] += that. The gradient of gather_rows().
 void combine_rows(Tensor y_TD, const Tensor& rows_RD, const TokenPermutation& permutation, bool accumulate,
                   Stream& stream);

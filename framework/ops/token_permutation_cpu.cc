@@ -82,6 +82,33 @@ void gather_rows(Tensor rows_RD, const Tensor& x_TD, const TokenPermutation& per
   });
 }
 
+void gather_gates(Tensor gate_R, const Tensor& gate_TK, const TokenPermutation& permutation, Stream& stream) {
+  constexpr std::string_view kOp = "gather_gates";
+  expect_on_cpu(kOp, stream, {gate_R, gate_TK});
+  expect_tensor(kOp, "gate of rows", gate_R, gate_TK.dtype(), {permutation.rows()});
+  expect_tensor(kOp, "gate", gate_TK, gate_TK.dtype(), permutation.row_TK.shape());
+  const OpTimer timer(stream, kOp, touches({gate_R, gate_TK}));
+  with_wide_type(kOp, gate_TK.dtype(), [&]<typename T>() {
+    const T* gate = gate_TK.as<T>();
+    std::transform(permutation.choice_TK.as<int32_t>(), permutation.choice_TK.as<int32_t>() + gate_R.dim(0),
+                   gate_R.as<T>(), [&](int32_t choice) { return gate[choice]; });
+  });
+}
+
+void scatter_gates(Tensor dgate_TK, const Tensor& dgate_R, const TokenPermutation& permutation,
+                   Stream& stream) {
+  constexpr std::string_view kOp = "scatter_gates";
+  expect_on_cpu(kOp, stream, {dgate_TK, dgate_R});
+  expect_tensor(kOp, "dgate of rows", dgate_R, dgate_TK.dtype(), {permutation.rows()});
+  expect_tensor(kOp, "dgate", dgate_TK, dgate_TK.dtype(), permutation.row_TK.shape());
+  const OpTimer timer(stream, kOp, touches({dgate_R, dgate_TK}));
+  with_wide_type(kOp, dgate_TK.dtype(), [&]<typename T>() {
+    const T* dgate = dgate_R.as<T>();
+    std::ranges::transform(permutation.row_TK.values<int32_t>(), dgate_TK.as<T>(),
+                           [&](int32_t row) { return row < 0 ? T{0} : dgate[row]; });
+  });
+}
+
 void combine_rows(Tensor y_TD, const Tensor& rows_RD, const TokenPermutation& permutation, bool accumulate,
                   Stream& stream) {
   const auto [tokens, active, rows, hidden] = checked("combine_rows", stream, rows_RD, y_TD, permutation);

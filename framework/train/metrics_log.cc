@@ -125,6 +125,7 @@ void MetricsLog::write(const StepMetrics& m) {
             {"pipeline_sent_bytes", m.pipeline_sent_bytes},
             {"tensor_sent_bytes", m.tensor_sent_bytes},
             {"context_sent_bytes", m.context_sent_bytes},
+            {"expert_sent_bytes", m.expert_sent_bytes},
             {"language_loss", language_losses(languages_, m.language_loss)},
             {"step_s", m.step_s},
             {"data_s", m.data_s},

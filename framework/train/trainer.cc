@@ -93,6 +93,7 @@ void Trainer::train_step() {
     metrics_.pipeline_sent_bytes = -link_.sent_bytes();
     metrics_.tensor_sent_bytes = -parts_.model.axis().sent_bytes();
     metrics_.context_sent_bytes = -parts_.model.context_axis().sent_bytes();
+    metrics_.expert_sent_bytes = -parts_.model.dispatcher().sent_bytes();
     forward_backward();
     {
       const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
@@ -112,6 +113,7 @@ void Trainer::train_step() {
     metrics_.pipeline_sent_bytes += link_.sent_bytes();
     metrics_.tensor_sent_bytes += parts_.model.axis().sent_bytes();
     metrics_.context_sent_bytes += parts_.model.context_axis().sent_bytes();
+    metrics_.expert_sent_bytes += parts_.model.dispatcher().sent_bytes();
     change_topology();
   }
   const std::vector<LanguageCounts> counts = parts_.loader.counts(step_);
@@ -124,12 +126,17 @@ void Trainer::train_step() {
   ++step_;
 }
 
-// Each share of the matrices has slots of its own.
-int64_t Trainer::slots_for_squares() const { return parts_.model.axis().size() * gradient_chunks(whole()); }
+// Each share of the matrices has slots of its own, and so has each share of the experts.
+int64_t Trainer::slots_for_squares() const {
+  return parts_.model.axis().size() * parts_.model.dispatcher().size() * gradient_chunks(whole());
+}
 
 void Trainer::sum_squares() {
   square_sums(squares_, parts_.model.parameters(), parts_.gradients.counted());
-  const auto own = sums_.squares().begin() + parts_.model.axis().index() * gradient_chunks(whole());
+  const TensorAxis& axis = parts_.model.axis();
+  const TokenDispatcher& dispatcher = parts_.model.dispatcher();
+  const int64_t share = axis.index() * dispatcher.size() + dispatcher.index();
+  const auto own = sums_.squares().begin() + share * gradient_chunks(whole());
   for (const ChunkRun& run : chunks_) std::copy_n(squares_.begin() + run.part, run.count, own + run.whole);
 }
 

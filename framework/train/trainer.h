@@ -50,6 +50,7 @@ struct StepMetrics {
   int64_t pipeline_sent_bytes = 0;    // by this process to other stages
   int64_t tensor_sent_bytes = 0;      // by this process to others that share its matrices
   int64_t context_sent_bytes = 0;     // by this process to others that share its sequences
+  int64_t expert_sent_bytes = 0;      // by this process to others that share the experts
   bool skipped = false;               // non-finite: not applied
   std::vector<double> language_loss;  // mean nats per loss token; NaN for languages not in the batch
   double topology_s = 0;              // of changing patterns after the step

@@ -107,7 +107,7 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
   if (!recipe.weights.empty()) find_checkpoint(recipe.weights);
   const int ranks = options.ranks > 0 ? options.ranks
-                                      : static_cast<int>(std::max<int64_t>(1, recipe.mesh.data) *
+                                      : static_cast<int>(std::max(recipe.mesh.expert, recipe.mesh.data) *
                                                          std::max<int64_t>(1, recipe.mesh.pipeline) *
                                                          std::max<int64_t>(1, recipe.mesh.tensor) *
                                                          std::max<int64_t>(1, recipe.mesh.context));
@@ -139,10 +139,10 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
     fmt::print("\n{} is not prepared yet: fern prepare {} tells languages, tokens and epochs\n",
                recipe.data.folder, options.recipe);
   expect_fits(items, ranks, available);
-  if (mesh.pipeline > 1 || mesh.tensor > 1 || mesh.context > 1)
+  if (mesh.pipeline > 1 || mesh.tensor > 1 || mesh.context > 1 || mesh.expert > 1)
     fmt::print(
-        "\nthe speed of stages and shares is not measured here; with parallel.pipeline, parallel.tensor and "
-        "parallel.context = 1 that of data parallel is\n");
+        "\nthe speed of stages and shares is not measured here; with parallel.pipeline, parallel.tensor, "
+        "parallel.context and parallel.expert = 1 that of data parallel is\n");
   else if (!options.leaves_out_speed) {
     const Layout planned{ranks, threads};
     const std::vector<Layout> layouts =

@@ -104,12 +104,13 @@ class TrainCommand {
                            bytes_text(static_cast<double>(item.bytes)));
     spdlog::info("memory of each rank: {} ({})", bytes_text(static_cast<double>(predicted_bytes_)), parts);
     spdlog::info(
-        "{} rank(s) x {} thread(s){}{}{}, zero {}; a step is {} sequences in {} micro-batches, {} reduction "
-        "shards",
+        "{} rank(s) x {} thread(s){}{}{}{}, zero {}; a step is {} sequences in {} micro-batches, {} "
+        "reduction shards",
         communicator_.size(), threads_,
         mesh_.pipeline > 1 ? fmt::format(" in {} stages of {}", mesh_.pipeline, mesh_.data) : "",
         mesh_.tensor > 1 ? fmt::format(", {} of which share each matrix", mesh_.tensor) : "",
-        mesh_.context > 1 ? fmt::format(", {} of which share each sequence", mesh_.context) : "", mesh_.zero,
+        mesh_.context > 1 ? fmt::format(", {} of which share each sequence", mesh_.context) : "",
+        mesh_.expert > 1 ? fmt::format(", {} of which share the experts", mesh_.expert) : "", mesh_.zero,
         recipe_.batch.sequences, recipe_.batch.sequences / recipe_.batch.micro_sequences,
         recipe_.batch.reduction_shards);
     if (!own_cores_.empty())

@@ -61,7 +61,7 @@ class BenchBlock {
       : config_(config),
         tokens_(tokens),
         routing_(config),
-        block_(parameters_, config, 0, routing_),
+        block_(parameters_, axis_, dispatcher_, config, 0, routing_),
         arena_(sized_arena("block", [this](Arena& arena) { allocate(arena); })) {
     parameters_.initialize(1);
     fill_normal(x_TD_, 2);
@@ -93,7 +93,7 @@ class BenchBlock {
     block_.reserve_packed(rooms_, {config_.dtype, static_cast<double>(tokens_)});
     rooms_.allocate(arena);
     saved_ = block_.allocate(arena, tokens_);
-    scratch_ = allocate_block_scratch(arena, config_, tokens_);
+    scratch_ = allocate_block_scratch(arena, config_, axis_, dispatcher_, tokens_);
     positions_.language_T = arena.allocate(DType::kI32, {tokens_});
     x_TD_ = take(), y_TD_ = take(), dx_TD_ = take();
   }
@@ -102,6 +102,8 @@ class BenchBlock {
   int64_t tokens_, step_ = 0;
   Parameters parameters_;
   RoutingState routing_;
+  LoneAxis axis_;
+  LoneDispatcher dispatcher_;
   PackingRooms rooms_;
   FeedForwardBlock block_;
   FeedForwardBlock::Saved saved_;

@@ -139,8 +139,8 @@ TEST_P(ContextParallelRun, SendsWhatIsPlanned) {
                                         context_axis_bytes(run.config, run.model.part(), mesh.context,
                                                            run.config.context / mesh.context));
   const int64_t replica = run.communicators.place().context * mesh.data + run.communicators.place().data;
-  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters().padded_elements(), mesh, kShards,
-                                                static_cast<int>(replica)));
+  EXPECT_EQ(run.sent_bytes,
+            2 * data_sent_bytes(run.model.parameters(), mesh, kShards, static_cast<int>(replica)));
 }
 
 // How data, ZeRO and stages are laid out beside the shares of sequences changes no bit.

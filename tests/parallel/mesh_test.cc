@@ -32,6 +32,13 @@ TEST(Mesh, SharesOfSequencesAreBetweenDataAndTensor) {
   EXPECT_EQ(place.tensor, 1);
 }
 
+TEST(Mesh, NeighboursShareExperts) {
+  const Mesh mesh{.data = 6, .expert = 2};
+  EXPECT_EQ(expert_index(mesh, 3), 1);
+  EXPECT_EQ(replica_index(mesh, 3), 1);
+  EXPECT_EQ(replica_index(mesh, 5), 2);
+}
+
 using Kind = StageAction::Kind;
 
 std::string text_of(const std::vector<StageAction>& actions) {

@@ -197,8 +197,8 @@ TEST_P(Pipeline, SendsWhatIsPlanned) {
             2 * RankLink::sent_bytes_of_step(run.config, run.config.context, 12 / mesh.data, mesh, place));
   if (GetParam().variant.sparsity.method != SparsityMethod::kDense)
     return;  // the dense gradients of some rows too
-  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters().padded_elements(), mesh,
-                                                GetParam().variant.shards, static_cast<int>(place.data)));
+  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters(), mesh, GetParam().variant.shards,
+                                                static_cast<int>(place.data)));
 }
 
 }  // namespace

@@ -92,5 +92,19 @@ TEST(RankRecord, CallIsToldWithItsPlace) {
             "backward pass, layer 4)");
 }
 
+TEST(RankRecord, RowsOfExpertsAreToldWithTheirAxis) {
+  Pair ranks;
+  ranks.zero.pulse().begin_step(3);
+  ranks.zero.pulse().enter(Activity::kForward, 1);
+  const int stream = stream_of_lane(0, Axis::kExpert);
+  ranks.zero.begin(
+      {.bytes = 640, .stream = stream, .kind = CollectiveKind::kExchange, .cargo = Cargo::kRows});
+  const auto shown = ranks.one.board().slot(0).newest[static_cast<size_t>(stream)].load();
+  ASSERT_TRUE(shown);
+  EXPECT_EQ(text_of(*shown),
+            "exchange of the rows of tokens to their experts of 640 bytes (number 1 on lane 0 of the expert "
+            "axis, step 3, forward pass, layer 1)");
+}
+
 }  // namespace
 }  // namespace fern

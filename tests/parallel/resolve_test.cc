@@ -37,7 +37,6 @@ TEST(Resolve, ShardsThatDoNotDivideNameTheRanksThatWould) {
 TEST(Resolve, NoShardsAreRefused) { expect_refused({.data = 1}, 1, 0, "expected at least 1"); }
 
 TEST(Resolve, UnbuiltAxesAreRefusedByName) {
-  expect_refused({.data = 1, .expert = 2}, 2, 2, "parallel.expert = 2");
   expect_refused({.data = 1, .context = 0}, 1, 1, "parallel.context = 0");
 }
 
@@ -83,6 +82,24 @@ TEST(Resolve, SequencesTakeTheirPartOfTheRanks) {
   expect_refused({.data = 0, .context = 4}, 6, 1, "start 8 (mpirun -n 8), or set one of 1, 2, 3, 6");
   expect_refused({.data = 2, .context = 2}, 6, 6,
                  "x parallel.context = 2 x parallel.tensor = 1, but there are 6");
+}
+
+TEST(Resolve, ExpertsAreSharedByDataRanks) {
+  const Mesh mesh = resolve({.data = 0, .expert = 2}, 4, 8);
+  EXPECT_EQ(mesh.data, 4);
+  EXPECT_EQ(mesh.expert_replicas(), 2);
+  EXPECT_EQ(mesh.ranks(), 4);
+  EXPECT_EQ(resolve({.data = 0, .pipeline = 2, .expert = 2}, 4, 8, 2).data, 2);
+  expect_refused(
+      {.data = 0, .expert = 3}, 4, 8,
+      "parallel.expert = 3 does not divide parallel.data = 4, whose ranks share the experts; one of 1, 2, "
+      "4 would");
+  expect_refused({.data = 0, .expert = 0}, 4, 8, "parallel.expert = 0");
+  expect_refused({.data = 0, .expert = 2, .zero = 1}, 4, 8,
+                 "expected parallel.zero = 0, or parallel.expert = 1");
+  EXPECT_EQ(most_ranks({.data = 0, .expert = 2}, 7, 12), 6);
+  EXPECT_EQ(most_ranks({.data = 0, .expert = 2}, 5, 12), 4);
+  EXPECT_THROW(most_ranks({.data = 0, .expert = 2}, 5, 3), Error);
 }
 
 TEST(Resolve, UnbuiltZeroStagesAreRefused) {

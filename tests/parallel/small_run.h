@@ -19,6 +19,7 @@
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_context_axis.h"
+#include "parallel/rank_dispatcher.h"
 #include "parallel/rank_link.h"
 #include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
@@ -94,6 +95,7 @@ struct Variant {
   double peak = 1e-2;  // learning rate
   SparsityConfig sparsity = {};
   int64_t context = 1;
+  int64_t expert = 1;
 
   ModelConfig model() const {
     ModelConfig config = small_model(tied, experts);
@@ -149,6 +151,7 @@ struct SmallRun {
   MeshCommunicators communicators;
   std::optional<RankTensorAxis> axis;
   std::optional<RankContextAxis> context_axis;
+  std::optional<RankDispatcher> dispatcher;
   Transformer whole;
   Arena activations;
   Transformer model;
@@ -170,7 +173,8 @@ struct SmallRun {
   std::vector<TopologyUpdate> updates;
   std::vector<SparsityMetrics> watched_weights;
   int64_t sent_bytes = 0, pipeline_sent_bytes = 0, tensor_sent_bytes = 0, context_sent_bytes = 0,
-          loss_tokens = 0;
+          expert_sent_bytes = 0;
+  int64_t tokens = 0, loss_tokens = 0;
   const WatchedReducer* watched = nullptr;
 
   SmallRun(Communicator& communicator, const fs::path& checkpoints, const Variant& variant = {})
@@ -178,6 +182,7 @@ struct SmallRun {
         communicators(resolve({.data = 0,
                                .tensor = variant.tensor,
                                .pipeline = variant.pipeline,
+                               .expert = variant.expert,
                                .context = variant.context,
                                .zero = variant.zero},
                               communicator.size(), variant.shards, variant.layers),
@@ -186,7 +191,7 @@ struct SmallRun {
         activations("activations", size_t{1} << 24),
         model(config,
               split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)],
-              tensor_axis(), shared_context()),
+              tensor_axis(), shared_context(), token_dispatcher()),
         pattern_link(communicators),
         method(set_patterns(variant.sparsity)),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
@@ -197,13 +202,13 @@ struct SmallRun {
     model.parameters().initialize(1);
     const int64_t shards = variant.shards;
     reducers = parallelize(model.parameters(), communicators, shards, reduction);
-    if (communicators.mesh().replicas() > 1) watch(communicators.data(), variant);
+    if (communicators.mesh().replicas() > 1 && variant.expert == 1) watch(communicators.data(), variant);
     add_topology(shards);
     optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
     Manifest manifest;
     manifest.model = to_json(config);
     manifest.tokenizer_sha256 = std::string(64, 'a');
-    const bool is_whole = variant.pipeline * variant.tensor == 1;
+    const bool is_whole = variant.pipeline * variant.tensor * variant.expert == 1;
     link.emplace(config, config.context / variant.context, communicators, activations);
     tensors.emplace(layout(), model.parameters(), *optimizer, communicators);
     trainer.emplace(TrainConfig{.steps = kSteps, .reduction_shards = shards},
@@ -236,7 +241,7 @@ struct SmallRun {
   // Of the whole model.
   Parameters& layout() {
     const Mesh& mesh = communicators.mesh();
-    return mesh.pipeline * mesh.tensor == 1 ? model.parameters() : whole.parameters();
+    return mesh.pipeline * mesh.tensor * mesh.expert == 1 ? model.parameters() : whole.parameters();
   }
   std::unique_ptr<Method> set_patterns(const SparsityConfig& sparsity) {
     std::unique_ptr<Method> made = make_method(sparsity, layout(), kSteps, 1);
@@ -261,6 +266,10 @@ struct SmallRun {
     if (communicators.context() == nullptr) return nullptr;
     return &context_axis.emplace(*communicators.context());
   }
+  TokenDispatcher* token_dispatcher() {
+    if (communicators.mesh().expert == 1) return nullptr;
+    return &dispatcher.emplace(*communicators.experts());
+  }
   void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
 
   // Until the end, or until it has saved after step `stop_after`.
@@ -276,6 +285,8 @@ struct SmallRun {
       pipeline_sent_bytes += step.pipeline_sent_bytes;
       tensor_sent_bytes += step.tensor_sent_bytes;
       context_sent_bytes += step.context_sent_bytes;
+      expert_sent_bytes += step.expert_sent_bytes;
+      tokens += step.tokens;
       loss_tokens += step.loss_tokens;
       // One rank is told to stop; the others follow.
       if (step.step == stop_after && communicators.world().rank() == 0) stop = true;

@@ -135,7 +135,8 @@ TEST(Experts, ALayerMatchesItsDefinition) {
   Parameters parameters;
   RoutingState state(config);
   LoneAxis axis;
-  const FeedForwardBlock block(parameters, axis, config, 0, state);
+  LoneDispatcher dispatcher;
+  const FeedForwardBlock block(parameters, axis, dispatcher, config, 0, state);
   constexpr int64_t kTokens = 11;
   FeedForwardBlock::Saved saved;
   BlockScratch scratch;
@@ -144,7 +145,7 @@ TEST(Experts, ALayerMatchesItsDefinition) {
   const Arena arena = sized_arena("test", [&](Arena& a) {
     parameters.allocate(a, DType::kF64);
     saved = block.allocate(a, kTokens);
-    scratch = allocate_block_scratch(a, config, axis, kTokens);
+    scratch = allocate_block_scratch(a, config, axis, dispatcher, kTokens);
     positions.language_T = a.allocate(DType::kI32, {kTokens});
     y_TD = a.allocate(DType::kF64, {kTokens, config.hidden});
     x_TD = a.allocate(DType::kF64, {kTokens, config.hidden});

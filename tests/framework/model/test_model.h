@@ -38,8 +38,10 @@ struct TestModel {
   // Whoever writes values afterwards calls parameters().note_change(), unless the weights are not packed.
   // `tokens` as in allocate_packed_weights().
   explicit TestModel(const ModelConfig& config, uint64_t seed = 1, bool packed = true, int64_t tokens = 1,
-                     TensorAxis* axis = nullptr, ContextAxis* context_axis = nullptr)
-      : model(config, {}, axis, context_axis), parameter_arena(sized_arena("parameters", [&](Arena& arena) {
+                     TensorAxis* axis = nullptr, ContextAxis* context_axis = nullptr,
+                     TokenDispatcher* dispatcher = nullptr)
+      : model(config, {}, axis, context_axis, dispatcher),
+        parameter_arena(sized_arena("parameters", [&](Arena& arena) {
           model.parameters().allocate(arena, wide_of(config.dtype));
           if (packed) model.allocate_packed_weights(arena, tokens);
         })) {

@@ -125,6 +125,19 @@ TEST(TokenPermutation, GatherAndCombineAreEachOthersGradient) {
   EXPECT_NEAR(dot(gathered.data(), rows.data()), dot(x.data(), combined.data()), 1e-10);
 }
 
+TEST(TokenPermutation, RowsHaveTheGatesOfTheirChoices) {
+  Permuted op(3, 2, 2);
+  op.expert.data() = {1, 0, -1, -1, 0, 1};
+  op.permute(1);
+  Values<double> gate({3, 2}), of_rows({2}), back({3, 2});
+  gate.data() = {1, 2, 3, 4, 5, 6};
+  gather_gates(of_rows.tensor(), gate.tensor(), op.permutation(), op.stream);
+  EXPECT_EQ(of_rows.data(), (std::vector<double>{2, 1}));
+  back.data().assign(6, 9);
+  scatter_gates(back.tensor(), of_rows.tensor(), op.permutation(), op.stream);
+  EXPECT_EQ(back.data(), (std::vector<double>{1, 2, 0, 0, 0, 0}));
+}
+
 TEST(TokenPermutation, CombineMayAddToWhatIsThere) {
   Permuted op(3, 2, 1);
   op.expert.data() = {1, -1, 0};
@@ -154,34 +167,28 @@ template <typename T>
 struct Weighted {
   int64_t rows;
   Values<T> gate_up, weight, dh, h, dgate_up, dweight;
-  Values<int32_t> choice;
   Stream stream;
   Weighted(int64_t r, int64_t ffn)
       : rows(r),
         gate_up(Values<T>::random({r, 2 * ffn}, 1)),
-        weight(Values<T>::random({r + 2}, 2)),
+        weight(Values<T>::random({r}, 2)),
         dh(Values<T>::random({r, ffn}, 3)),
         h({r, ffn}),
         dgate_up({r, 2 * ffn}),
-        dweight({r + 2}),
-        choice({r + 2}) {
-    for (int64_t i = 0; i < r; ++i) choice[i] = static_cast<int32_t>(r - i);
-  }
-  void forward() {
-    weighted_swiglu_forward(h.tensor(), gate_up.tensor(), weight.tensor(), choice.tensor(), stream);
-  }
+        dweight({r}) {}
+  void forward() { weighted_swiglu_forward(h.tensor(), gate_up.tensor(), weight.tensor(), stream); }
   void backward() {
     weighted_swiglu_backward(dgate_up.tensor(), dweight.tensor(), dh.tensor(), gate_up.tensor(),
-                             weight.tensor(), choice.tensor(), stream);
+                             weight.tensor(), stream);
   }
 };
 
-TEST(WeightedSwiGlu, IsTheSwiGluTimesTheWeightOfTheChoice) {
+TEST(WeightedSwiGlu, IsTheSwiGluTimesTheWeightOfTheRow) {
   Weighted<double> op(5, 7);
   op.forward();
   Values<double> plain({5, 7});
   swiglu_forward(plain.tensor(), op.gate_up.tensor(), op.stream);
-  for (int64_t i = 0; i < 35; ++i) EXPECT_NEAR(op.h[i], plain[i] * op.weight[op.choice[i / 7]], 1e-14);
+  for (int64_t i = 0; i < 35; ++i) EXPECT_NEAR(op.h[i], plain[i] * op.weight[i / 7], 1e-14);
 }
 
 TEST(WeightedSwiGlu, BackwardMatchesFiniteDifference) {

@@ -1,0 +1,133 @@
+// The program on ranks that share experts.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/whole_run.h"
+
+namespace fern {
+namespace {
+
+std::vector<std::string> with(std::vector<std::string> settings) {
+  std::vector<std::string> words;
+  for (const std::string setting :
+       {"model.experts.count=4", "model.experts.ffn=32", "model.experts.balance_loss=0.01",
+        "model.experts.log_every=5", "train.steps=20", "checkpoint.every=10", "checkpoint.keep=0"})
+    words.insert(words.end(), {"--set", setting});
+  for (const std::string& setting : settings) words.insert(words.end(), {"--set", setting});
+  return words;
+}
+
+class ExpertParallelProgram : public Run {
+ protected:
+  static std::vector<nlohmann::json> metrics(const std::string& run) {
+    std::vector<nlohmann::json> steps;
+    std::ifstream lines(folder_ / run / "metrics.jsonl");
+    for (std::string line; std::getline(lines, line);) steps.push_back(nlohmann::json::parse(line));
+    return steps;
+  }
+  // Every step's loss within 1e-5 of the other run's, and what is told of experts by language.
+  static void expect_near(const std::string& run, const std::string& reference) {
+    const auto steps = metrics(run), others = metrics(reference);
+    ASSERT_EQ(steps.size(), others.size());
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const double expected = others[i].at("loss");
+      EXPECT_NEAR(steps[i].at("loss").get<double>(), expected, 1e-5 * expected) << "step " << i + 1;
+      ASSERT_EQ(steps[i].contains("experts"), others[i].contains("experts"));
+      if (!steps[i].contains("experts")) continue;
+      const auto &layer = steps[i]["experts"]["layers"]["1"], &other = others[i]["experts"]["layers"]["1"];
+      EXPECT_EQ(layer["tokens"], other["tokens"]);
+      for (const auto& [language, use] : layer["languages"].items())
+        EXPECT_EQ(use["tokens"], other["languages"][language]["tokens"]) << language;
+    }
+  }
+};
+
+TEST_F(ExpertParallelProgram, FollowsOneProcessAndGoesOnWithAndWithoutShares) {
+  ASSERT_EQ(run_fern(train("alone", with({}))).exit_code, 0);
+  const Outcome two = run_fern_on(2, train("two", with({"parallel.expert=2"})));
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_TRUE(has(two.err, "2 of which share the experts")) << two.err;
+  expect_near("two", "alone");
+  const Outcome four = run_fern_on(4, train("four", with({"parallel.expert=2"})));
+  ASSERT_EQ(four.exit_code, 0) << four.err;
+  expect_near("four", "alone");
+  // 4 experts on 3 ranks.
+  const Outcome uneven =
+      run_fern_on(3, train("uneven", with({"parallel.expert=3", "batch.sequences=6",
+                                           "batch.micro_sequences=2", "batch.reduction_shards=3"})));
+  ASSERT_EQ(uneven.exit_code, 0) << uneven.err;
+  ASSERT_EQ(run_fern(train("uneven_alone", with({"batch.sequences=6", "batch.micro_sequences=2",
+                                                 "batch.reduction_shards=3"})))
+                .exit_code,
+            0);
+  expect_near("uneven", "uneven_alone");
+  for (const bool begins_shared : {true, false}) {
+    const std::string name = begins_shared ? "two" : "alone";
+    std::filesystem::remove_all(checkpoints(name).back());
+    const Outcome ended = begins_shared ? run_fern(train(name, with({})))
+                                        : run_fern_on(2, train(name, with({"parallel.expert=2"})));
+    ASSERT_EQ(ended.exit_code, 0) << ended.err;
+    EXPECT_TRUE(has(ended.err, "step-000010")) << ended.err;
+  }
+  expect_near("two", "four");
+  expect_near("alone", "four");
+}
+
+TEST_F(ExpertParallelProgram, IsExportedAsAMixtralLikeAnyOther) {
+  ASSERT_EQ(run_fern_on(2, train("exported", with({"parallel.expert=2"}))).exit_code, 0);
+  const Outcome exported = run_fern({"export", path("exported"), "--out", path("folder")});
+  ASSERT_EQ(exported.exit_code, 0) << exported.err;
+  EXPECT_TRUE(has(exported.out, "read back through a second implementation")) << exported.out;
+  // And trained on from there, again by ranks that share experts.
+  ASSERT_EQ(run_fern({"import", path("folder"), "--out", path("imported")}).exit_code, 0);
+  // A Mixtral has one feed-forward size.
+  const Outcome again = run_fern_on(
+      2, train("again", with({"parallel.expert=2", "model.ffn=32", "model.weights=" + path("imported")})));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_LT(metrics("again").front().at("loss").get<double>(),
+            metrics("exported").front().at("loss").get<double>() - 0.5);
+}
+
+// All experts are used by every token, so the plan, which takes experts for balanced, is exact but for
+// padding.
+TEST_F(ExpertParallelProgram, SendsWhatThePlanSays) {
+  const std::vector<std::string> all = with({"parallel.expert=2", "model.experts.active=4"});
+  const Outcome outcome = run_fern_on(2, train("planned", all));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::vector<std::string> words = {"plan", path("recipe.toml"), "--no-calibration", "--ranks", "2"};
+  words.insert(words.end(), all.begin(), all.end());
+  const Outcome plan = run_fern(words);
+  ASSERT_EQ(plan.exit_code, 0) << plan.err;
+  // Of 2 layers: 5 rows of 32 values and 2 gates; and 4 counts a micro-batch from each rank. 8 x 96
+  // positions.
+  const int64_t row_bytes = 2 * (5 * 32 * 4 + 2 * 4), counts_bytes = 2 * 4 * 4 * 4;
+  EXPECT_TRUE(has(plan.out, fmt::format("with balanced experts: {} bytes; {} of each row",
+                                        8 * 96 * 2 * row_bytes + counts_bytes, row_bytes)))
+      << plan.out;
+  EXPECT_TRUE(has(plan.out, "2 of data share experts")) << plan.out;
+  // Rank 0 has 2 of its 4 micro-batches, and sends what the counts are, 2 rows of each of its tokens, and
+  // what came from the others' tokens; both ranks together send 2 rows of each token.
+  const nlohmann::json step = metrics("planned").at(0);
+  const int64_t sent = step.at("expert_sent_bytes"), tokens = step.at("tokens");
+  EXPECT_GT(sent, counts_bytes / 2);
+  EXPECT_LT(sent, counts_bytes / 2 + tokens * 2 * row_bytes);
+}
+
+TEST_F(ExpertParallelProgram, WhatCannotBeSharedIsRefusedWithWhatCan) {
+  const auto refuse = [](int ranks, const std::vector<std::string>& settings, const std::string& text) {
+    const Outcome outcome = run_fern_on(ranks, train("refused", with(settings)));
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
+  };
+  refuse(2, {"parallel.expert=3"}, "parallel.expert = 3 does not divide parallel.data = 2");
+  refuse(2, {"parallel.expert=8"}, "expected 1 to 4 (model.experts.count)");
+  refuse(2, {"parallel.expert=2", "model.experts.count=0"}, "the model has no experts");
+  refuse(2, {"parallel.expert=2", "parallel.zero=1"}, "expected parallel.zero = 0, or parallel.expert = 1");
+  refuse(2, {"parallel.expert=2", "sparsity.method=static"}, "sparsity.method = \"dense\"");
+}
+
+}  // namespace
+}  // namespace fern

@@ -1,0 +1,200 @@
+// Whole training runs of ranks that share experts, held to the run of one process.
+#include <map>
+
+#include "tests/parallel/small_run.h"
+
+namespace fern {
+namespace {
+
+struct Case {
+  std::string name;
+  Variant variant;
+  int ranks = 0;            // for which it is; 0: any
+  double tolerance = 1e-5;  // relative, of each step's loss
+};
+
+void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
+
+// All ranks share the experts, but where the case says how many.
+Variant on_all_ranks(Variant variant) {
+  if (variant.expert == 0) variant.expert = world().size();
+  variant.peak = 3e-3;  // where rounding does not grow
+  variant.shards = 12;
+  return variant;
+}
+
+Variant alone(Variant variant) {
+  variant = on_all_ranks(variant);
+  variant.expert = variant.tensor = variant.pipeline = 1;
+  return variant;
+}
+
+class ExpertParallelRun : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (world().size() == 1 || (GetParam().ranks != 0 && world().size() != GetParam().ranks))
+      GTEST_SKIP() << "not of so many ranks";
+  }
+  // The losses of steps first + 1, first + 2, ...
+  static void expect_losses_of_one_process(const std::vector<double>& losses, size_t first = 0) {
+    static std::map<std::string, std::vector<double>> of_one;
+    std::vector<double>& expected = of_one[GetParam().name];
+    if (expected.empty()) expected = run_alone(alone(GetParam().variant)).losses;
+    ASSERT_LE(first + losses.size(), expected.size());
+    for (size_t i = 0; i < losses.size(); ++i)
+      ASSERT_NEAR(losses[i], expected[first + i], GetParam().tolerance * expected[first + i])
+          << "step " << first + i + 1;
+  }
+};
+
+constexpr int64_t kStopped = 8, kResumed = 12;  // steps after which runs stop
+constexpr const char* kCheckpoint = "step-000008";
+
+constexpr ExpertConfig kExperts = {.count = 8, .active = 2, .ffn = 32, .balance_loss = 0.01};
+
+ExpertConfig with(void (*change)(ExpertConfig&)) {
+  ExpertConfig experts = kExperts;
+  change(experts);
+  return experts;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, ExpertParallelRun,
+    testing::Values(
+        Case{"on_all_ranks", {.experts = kExperts, .expert = 0}},
+        Case{"two_and_data", {.experts = kExperts, .expert = 2}, 4},
+        Case{
+            "shared_expert", {.tied = false, .experts = with([](auto& e) { e.shared = 1; }), .expert = 2}, 2},
+        Case{"capacity", {.experts = with([](auto& e) { e.capacity_factor = 1; }), .expert = 2}, 2},
+        Case{"biases", {.experts = with([](auto& e) { e.bias_rate = 1e-3; }), .expert = 2}, 2},
+        Case{"recompute", {.experts = kExperts, .recompute = true, .expert = 2}, 2},
+        Case{"with_stages", {.experts = kExperts, .pipeline = 2, .expert = 2}, 4},
+        Case{"a_stage_without",
+             {.experts = with([](auto& e) { e.every = 2; }), .pipeline = 2, .expert = 2},
+             4},
+        Case{"with_shares", {.experts = kExperts, .tensor = 2, .expert = 2}, 4},
+        Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, 2e-2}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(ExpertParallelRun, LossesAreThoseOfOneProcess) {
+  const SharedFolder folder("expert");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run();
+  ASSERT_EQ(std::ssize(run.losses), kSteps);
+  expect_losses_of_one_process(run.losses);
+}
+
+// Every rank logs the same numbers, and what several hold has the same bits on them; the same run again has
+// the same bits altogether.
+TEST_P(ExpertParallelRun, RanksAgreeToTheBitAndSoDoRuns) {
+  const SharedFolder folder("agree");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(4);
+  std::vector<double> told = run.losses;
+  told.insert(told.end(), run.norms.begin(), run.norms.end());
+  std::vector<double> sum = told;
+  world().all_reduce_sum(sum);
+  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], world().size() * told[i]) << i;
+  // What ranks hold in common adds up to so many times what each of them holds.
+  const MeshPlace& place = run.communicators.place();
+  const Parameters& own = run.model.parameters();
+  for (const Parameter& parameter : run.whole.parameters().list()) {
+    const int index = own.find(parameter.name);
+    std::vector<double> values(static_cast<size_t>(parameter.elements())), holders(1);
+    const bool holds = index >= 0 && place.tensor == 0;
+    if (holds)
+      std::ranges::copy(own.value(index).values<float>().first(
+                            static_cast<size_t>(own.list()[static_cast<size_t>(index)].elements())),
+                        values.begin());
+    const std::vector<double> mine = values;
+    holders[0] = holds;
+    world().all_reduce_sum(values);
+    world().all_reduce_sum(holders);
+    for (size_t i = 0; holds && i < values.size(); ++i)
+      ASSERT_EQ(values[i], holders[0] * mine[i]) << parameter.name << "[" << i << "]";
+  }
+  const SharedFolder again_folder("again");
+  SmallRun again(world(), again_folder.path(), on_all_ranks(GetParam().variant));
+  again.run(4);
+  EXPECT_EQ(again.losses, run.losses);
+  EXPECT_EQ(again.norms, run.norms);
+  EXPECT_EQ(again.hash(), run.hash());
+}
+
+// Stopped under one layout, gone on with under the other.
+TEST_P(ExpertParallelRun, StoppedHereAndResumedAloneGoesOn) {
+  const SharedFolder folder("stopped");
+  SmallRun first(world(), folder.path(), on_all_ranks(GetParam().variant));
+  first.run(kStopped);
+  world().barrier();
+  const auto solo = make_solo_communicator();
+  SmallRun second(*solo, testing_data::fresh_folder("resumed"), alone(GetParam().variant));
+  second.trainer->resume(folder.path() / kCheckpoint);
+  second.run(kResumed);
+  expect_losses_of_one_process(second.losses, kStopped);
+}
+
+TEST_P(ExpertParallelRun, StoppedAloneAndResumedHereGoesOn) {
+  const SharedFolder folder("alone");
+  if (world().rank() == 0) {
+    const auto solo = make_solo_communicator();
+    SmallRun first(*solo, folder.path(), alone(GetParam().variant));
+    first.run(kStopped);
+  }
+  world().barrier();
+  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
+  second.trainer->resume(folder.path() / kCheckpoint);
+  second.run(kResumed);
+  expect_losses_of_one_process(second.losses, kStopped);
+}
+
+// With data ranks that each hold all experts.
+TEST_P(ExpertParallelRun, StoppedWithAllExpertsAndResumedHereGoesOn) {
+  const SharedFolder folder("data");
+  Variant data = alone(GetParam().variant);
+  data.zero = 1;
+  SmallRun first(world(), folder.path(), data);
+  first.run(kStopped);
+  world().barrier();
+  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
+  second.trainer->resume(folder.path() / kCheckpoint);
+  second.run(kResumed);
+  expect_losses_of_one_process(second.losses, kStopped);
+}
+
+double sum_over_ranks(int64_t value) {
+  std::vector<double> sum = {static_cast<double>(value)};
+  world().all_reduce_sum(sum);
+  return sum[0];
+}
+
+TEST_P(ExpertParallelRun, SendsGradientsAsPlanned) {
+  const SharedFolder folder("traffic");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(2);
+  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters(), run.communicators.mesh(), 12,
+                                                static_cast<int>(run.communicators.place().data)));
+}
+
+// All experts are used by every token, so it is known how many rows leave.
+TEST_P(ExpertParallelRun, SendsRowsAsPlanned) {
+  const SharedFolder folder("rows");
+  Variant variant = on_all_ranks(GetParam().variant);
+  variant.experts.active = 8;
+  variant.experts.capacity_factor = 0;
+  SmallRun run(world(), folder.path(), variant);
+  run.run(2);
+  const Mesh& mesh = run.communicators.mesh();
+  double expected = 0;
+  for (const ModelPart& part : split_layers(run.config, mesh.pipeline)) {
+    const ExpertTraffic traffic = expert_traffic(run.config, part, mesh.expert);
+    expected += static_cast<double>(2 * 12 * mesh.tensor * traffic.counts_bytes);
+    // Of the 8 rows of a token, those that stay are for as many experts as its rank has: 8 / E on average
+    // over ranks, which see different numbers of tokens; so E divides 8 here.
+    expected += static_cast<double>(run.tokens * mesh.tensor * (8 - 8 / mesh.expert) * traffic.row_bytes);
+  }
+  EXPECT_EQ(sum_over_ranks(run.expert_sent_bytes), expected);
+}
+
+}  // namespace
+}  // namespace fern
