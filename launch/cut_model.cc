@@ -27,7 +27,7 @@ Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
 CutModel::CutModel(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh)
     : mesh_(mesh),
       sizes_(sizes_of(config, recipe, mesh)),
-      parameters_arena_("parameters", sizes_.parameters),
+      parameters_arena_("parameters", sizes_.values + sizes_.gradients + sizes_.packed),
       optimizer_arena_("optimizer", sizes_.optimizer),
       reduction_arena_("reduction", sizes_.reduction),
       activations_arena_("activations", sizes_.activations),
@@ -56,7 +56,7 @@ void CutModel::forward_backward(const MicroBatch& batch) {
 }
 
 void CutModel::update() {
-  for (int64_t shard = reducer_.first_shard(); shard < reducer_.last_shard(); ++shard) {
+  for (int64_t i = 0; i < reducer_.shards(); ++i) {
     reducer_.begin_shard();
     reducer_.end_shard();
   }

@@ -84,6 +84,7 @@ std::pair<int64_t, int64_t> expert_axis_traffic(const ModelConfig& model, const 
 // Adds what the data ranks of a stage send.
 void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                       const ModelPart& part) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   int64_t most = 0;
   for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor)
     for (int64_t expert = 0; expert < mesh.expert; ++expert) {
@@ -93,8 +94,11 @@ void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& 
       Transformer whole(model);
       set_recipe_patterns(share.parameters(), whole.parameters(), recipe, nullptr);
       for (int64_t replica = expert; replica < mesh.replicas(); replica += mesh.expert) {
-        const int64_t bytes = data_sent_bytes(share.parameters(), mesh, recipe.batch.reduction_shards,
-                                              static_cast<int>(replica));
+        const Parameters& parameters = share.parameters();
+        const int64_t bytes =
+            data_sent_bytes(parameters, mesh, recipe.batch.reduction_shards, static_cast<int>(replica)) +
+            micro_batches *
+                fetched_bytes(parameters, share.fetched_values(), mesh, static_cast<int>(replica));
         most = std::max(most, bytes);
         traffic.all_data += bytes;
       }
@@ -146,6 +150,13 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
         text_of(static_cast<int64_t>(sizes.total())), text_of(traffic.data[s]),
         text_of(traffic.pipeline[s])));
   }
+  const int64_t shards = recipe.batch.reduction_shards, a_shard = micro_batches * mesh.data / shards;
+  if (releases_gradients(mesh) && a_shard > 1)
+    lines.push_back(
+        fmt::format("  gradients stay whole until the last of a reduction shard's {} micro-batches; with "
+                    "batch.reduction_shards = {} (another order of sums) they are shared, and sent {} times "
+                    "a step for {}",
+                    a_shard, shards * a_shard, shards * a_shard / mesh.data, shards / mesh.data));
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "data axis sends",
                               text_of(traffic.all_data), traffic.all_data));
   if (mesh.tensor > 1) {

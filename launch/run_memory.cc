@@ -82,24 +82,35 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   Transformer all(config);
   Parameters& whole = mesh.pipeline * mesh.tensor * mesh.expert > 1 ? all.parameters() : model.parameters();
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
-  Arena parameters = Arena::measuring("parameters");
-  model.parameters().allocate(parameters, wide_of(config.dtype));
+  Arena values = Arena::measuring("values"), gradients = Arena::measuring("gradients"),
+        packed = Arena::measuring("packed weights");
+  model.parameters().allocate(values, gradients, wide_of(config.dtype));
   const int64_t tokens = tokens_of_pass(recipe, config, mesh);
-  model.allocate_packed_weights(parameters, tokens);
+  const bool fetches = kept_values(model.parameters(), mesh, 0).has_value();
+  model.allocate_packed_weights(packed, tokens, fetches);
   Arena optimizer = Arena::measuring("optimizer");
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
                       optimizer);
   Arena activations = Arena::measuring("activations");
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
-  allocate_passes(model, activations, tokens, place.stage, mesh.pipeline, micro_batches / mesh.data,
-                  micro_batches / recipe.batch.reduction_shards);
-  ArenaSizes sizes = {.parameters = parameters.used_bytes(),
+  const int64_t a_shard = micro_batches / recipe.batch.reduction_shards;
+  allocate_passes(model, activations, tokens, place.stage, mesh.pipeline, micro_batches / mesh.data, a_shard);
+  ArenaSizes sizes = {.values = value_bytes(model.parameters(), mesh),
+                      .gradients = gradient_bytes(model.parameters(), mesh, a_shard, config.tie_embeddings),
+                      .packed = packed.used_bytes(),
                       .optimizer = optimizer.used_bytes(),
                       .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
-                      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place)};
+                      .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place),
+                      .room = gradients.used_bytes()};
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
+  // What is put aside while patterns change.
+  if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.room;
   if (method) add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
   return sizes;
+}
+
+Arena flat_arena(std::string name, size_t bytes, size_t room, Device device) {
+  return bytes < room ? Arena::reserving(std::move(name), room) : Arena(std::move(name), room, device);
 }
 
 ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
@@ -119,7 +130,13 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
                                        size_t process_bytes) {
   std::vector<MemoryItem> items = {
       {"process", process_bytes, "the program, its libraries and their scratch"},
-      {"parameters", arenas.parameters, "values and gradients, and values as products read them"},
+      {"values", arenas.values,
+       arenas.values < arenas.room ? "a slice, and those of the longest layer, or of embedding or head"
+                                   : "of all weights"},
+      {"packed weights", arenas.packed, "values as products read them"},
+      {"gradients", arenas.gradients,
+       arenas.gradients < arenas.room ? "a slice, and what backward and the exchange are at"
+                                      : "of all weights"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
       {"activations", arenas.activations, what_activations_are_of(mesh)},
@@ -163,8 +180,8 @@ void expect_fits(const std::vector<MemoryItem>& items, int ranks, size_t availab
   const MemoryItem& largest = *std::ranges::max_element(items, {}, &MemoryItem::bytes);
   fail(
       "this does not fit: {} rank(s) here need {}, and the machine has {} to give. The largest part is {} "
-      "({} a rank). A smaller batch.micro_sequences, model.recompute = true, parallel.zero = 1 with several "
-      "ranks, or a smaller model or vocabulary need less",
+      "({} a rank). A smaller batch.micro_sequences, model.recompute = true, parallel.zero = 3 with "
+      "several ranks, or a smaller model or vocabulary need less",
       ranks, bytes_text(static_cast<double>(needed)), bytes_text(static_cast<double>(available_bytes)),
       largest.name, bytes_text(static_cast<double>(largest.bytes)));
 }

@@ -22,16 +22,6 @@ std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh&
   return parallelize_scores(topology->scored(), mesh, shards, communicator, arena);
 }
 
-Parameters& in_place(Transformer& model, const Recipe& recipe, int64_t tokens,
-                     std::unique_ptr<LoadedModel> weights, Arena& arena) {
-  model.parameters().allocate(arena, wide_of(model.config().dtype));
-  model.allocate_packed_weights(arena, tokens);
-  set_recipe_values(model.parameters(), recipe, weights.get());
-  if (weights && weights->model.config().experts.count > 0)
-    model.routing().restore(weights->model.routing().memory());
-  return model.parameters();
-}
-
 RunFolder run_folder(const Recipe& recipe, const ModelConfig& model, const TrainingData& data,
                      const std::filesystem::path& folder) {
   RunFolder run{
@@ -62,11 +52,29 @@ TokenDispatcher* TrainingRun::dispatcher() {
   return &dispatcher_.emplace(*communicators_.experts());
 }
 
+// The parameters, with what they begin with.
+Parameters& TrainingRun::in_place(const Recipe& recipe) {
+  Parameters& parameters = model_.parameters();
+  const std::unique_ptr<LoadedModel> weights = std::move(weights_);
+  parameters.allocate(values_arena_, gradients_arena_, wide_of(model_.config().dtype));
+  const std::optional<Slice> kept =
+      kept_values(parameters, communicators_.mesh(), static_cast<int>(communicators_.place().data));
+  if (kept) parameters.keep_values(*kept);
+  model_.allocate_packed_weights(
+      packed_arena_, tokens_of_pass(recipe, model_.config(), communicators_.mesh()), kept.has_value());
+  set_recipe_values(parameters, recipe, weights.get());
+  if (weights && weights->model.config().experts.count > 0)
+    model_.routing().restore(weights->model.routing().memory());
+  return parameters;
+}
+
 TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh,
                          const ArenaSizes& sizes, const TrainingData& data,
                          const std::filesystem::path& folder, Communicator& communicator,
                          const ContinuedRun* continued)
-    : parameters_arena_("parameters", sizes.parameters, recipe.device),
+    : values_arena_(flat_arena("values", sizes.values, sizes.room, recipe.device)),
+      gradients_arena_(flat_arena("gradients", sizes.gradients, sizes.room, recipe.device)),
+      packed_arena_("packed weights", sizes.packed, recipe.device),
       optimizer_arena_("optimizer", sizes.optimizer, recipe.device),
       reduction_arena_("reduction", sizes.reduction, recipe.device),
       activations_arena_("activations", sizes.activations, recipe.device),
@@ -81,9 +89,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       pattern_link_(communicators_),
       topology_(topology_of(model_.parameters(), {all(), pattern_link_}, recipe, weights_.get(), continued,
                             topology_arena_)),
-      reducers_(parallelize(in_place(model_, recipe, tokens_of_pass(recipe, model, mesh), std::move(weights_),
-                                     parameters_arena_),
-                            communicators_, recipe.batch.reduction_shards, reduction_arena_)),
+      reducers_(
+          parallelize(in_place(recipe), communicators_, recipe.batch.reduction_shards, reduction_arena_)),
       scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards,
                                       communicators_.data(), topology_arena_)),
       optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
@@ -103,6 +110,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
                 .link = &link_,
                 .tensors = &tensors_,
                 .whole = whole_ ? &whole_->parameters() : nullptr},
-               run_folder(recipe, model, data, folder), activations_arena_) {}
+               run_folder(recipe, model, data, folder), activations_arena_) {
+  if (reducers_.values) model_.take_values_from(*reducers_.values);
+}
 
 }  // namespace fern

@@ -46,8 +46,10 @@ class TrainingRun {
   TokenDispatcher* dispatcher();
   // Layout of the whole model.
   Parameters& all() { return whole_ ? whole_->parameters() : model_.parameters(); }
+  Parameters& in_place(const Recipe& recipe);
 
-  Arena parameters_arena_, optimizer_arena_, reduction_arena_, activations_arena_, topology_arena_;
+  Arena values_arena_, gradients_arena_, packed_arena_, optimizer_arena_, reduction_arena_,
+      activations_arena_, topology_arena_;
   MeshCommunicators communicators_;
   std::optional<RankTensorAxis> axis_;           // where ranks share matrices
   std::optional<RankContextAxis> context_axis_;  // where ranks share sequences

@@ -22,8 +22,9 @@ struct Outgoing {
   std::span<const float> values;
 };
 
-// Exchanges that may be in flight at a time, one a lane.
-inline constexpr int kExchangeLanes = 8;
+// Exchanges that may be in flight at a time, one a lane. The last is for values that are fetched.
+inline constexpr int kExchangeLanes = 9;
+inline constexpr int kValuesLane = kExchangeLanes - 1;
 
 // Who exchanges with whom: all ranks, or those of one group of an axis of the mesh. A link joins two stages
 // of a pipeline: after an even stage, after an odd one, or from the last to the first. Data ranks are also in
@@ -47,6 +48,7 @@ enum class Cargo : uint8_t {
   kActivations,          // of a micro-batch, from one stage to the next
   kActivationGradients,  // of a micro-batch, back
   kEmbedding,            // the values of a tied embedding
+  kValues,               // of a layer, from the ranks that keep them
   kTensor,               // of a checkpoint
   kPattern,              // which weights of one matrix exist
   kSummands,             // a piece of a tensor that the ranks of the tensor axis add up
@@ -61,7 +63,7 @@ enum class Cargo : uint8_t {
 struct Exchange {
   int lane = 0;
   int64_t bytes = 0;   // of the whole that ranks exchange parts of
-  int32_t index = -1;  // which bucket, micro-batch or tensor; -1: there is but one
+  int32_t index = -1;  // which bucket, micro-batch, tensor or first parameter; -1: there is but one
   Cargo cargo = Cargo::kGradients;
   int32_t first_layer = -1, last_layer = -1;  // whose gradients it holds; -1: of no layer
 };

@@ -1,6 +1,7 @@
 #include "parallel/data_reducer.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "framework/core/error.h"
@@ -12,6 +13,12 @@ namespace {
 
 // Rounds of progress a reported gradient: one moves about a megabyte through shared memory.
 constexpr int kRoundsPerGradient = 8;
+
+// The shards that a rank sums by itself before it exchanges anything: one, where they are dealt.
+ShardSum sum_of(const Tensor& gradients, const ReductionPlan& plan, Arena& arena) {
+  if (plan.deals) return {gradients, 0, 1, 1, arena};
+  return {gradients, plan.shard(0), plan.shard(0) + plan.share(), plan.shards, arena};
+}
 
 template <typename T>
 std::span<T> part(std::span<T> whole, Slice slice) {
@@ -33,13 +40,14 @@ ParameterRegion whole_region(const Parameters& parameters) {
 DataReducer::DataReducer(const ParameterRegion& region, ReductionPlan plan, Communicator& communicator,
                          Arena& arena)
     : communicator_(communicator),
-      sum_(region.gradients, plan.rank * plan.share(), (plan.rank + 1) * plan.share(), plan.shards, arena),
+      sum_(sum_of(region.gradients, plan, arena)),
       tail_(region.list),
       values_(region.values),
       gradients_(region.gradients) {
   set_plan(std::move(plan));
   for (Lane& lane : lanes_)
     lane.arrivals = arena.allocate(DType::kF32, {plan_.foreign_nodes(), plan_.longest_part()});
+  waiting_ = arena.allocate(DType::kF32, {plan_.most_waiting(), plan_.all_parts()});
 }
 
 DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator,
@@ -52,8 +60,12 @@ DataReducer::DataReducer(const Tensor& gradients, ReductionPlan plan, Communicat
 
 void DataReducer::set_plan(ReductionPlan plan) {
   plan_ = std::move(plan);
+  started_ = done_ = plan_.buckets;  // nothing is to be exchanged before begin_shard()
   counts_.clear();
   for (const Slice& slice : plan_.slices) counts_.push_back(slice.elements());
+  parts_begin_.assign(1, 0);
+  for (int64_t i = 0; i < plan_.buckets; ++i)
+    parts_begin_.push_back(parts_begin_.back() + plan_.part_of(plan_.rank, i).elements());
 }
 
 Slice DataReducer::slice_of(int64_t padded_elements) const {
@@ -66,6 +78,9 @@ void DataReducer::set_layout(const Parameters& parameters) {
     expect(plan_.foreign_nodes() * plan_.longest_part() <= lane.arrivals.elements(),
            "[reducer] expected room for {} arrivals, got {}", plan_.foreign_nodes() * plan_.longest_part(),
            lane.arrivals.elements());
+  expect(plan_.most_waiting() * plan_.all_parts() <= waiting_.elements(),
+         "[reducer] expected room for {} sums that wait, got {}", plan_.most_waiting() * plan_.all_parts(),
+         waiting_.elements());
   sum_.set_gradients(parameters.gradients());
   values_ = parameters.values();
   gradients_ = parameters.gradients();
@@ -74,32 +89,60 @@ void DataReducer::set_layout(const Parameters& parameters) {
 void DataReducer::begin_shard() {
   expect(done_ == started_, "[reducer] expected finish() before the next step, {} exchanges are under way",
          started_ - done_);
+  if (round_ == plan_.rounds.size()) round_ = 0;
   completing_ = false;
   started_ = done_ = 0;
   tail_.restart();
-  sum_.begin_shard();
+  sum_.begin_shard(plan_.deals);
 }
 
 void DataReducer::add(const Parameter& parameter) {
   if (!completing_) return;
   tail_.add(parameter);
   for (int round = 0; round < kRoundsPerGradient; ++round) progress();
+  while (plan_.deals && has_complete_bucket()) wait();
+}
+
+void DataReducer::end_shard() {
+  sum_.end_shard();
+  if (plan_.deals) finish_round();
 }
 
 void DataReducer::finish() {
+  if (!plan_.deals) finish_round();
+  expect(round_ == plan_.rounds.size(), "[reducer] expected {} shards before finish(), got {}",
+         plan_.rounds.size(), round_);
+}
+
+void DataReducer::finish_round() {
   sum_.expect_complete();
   tail_.complete();
-  while (done_ < plan_.buckets) progress();
+  while (done_ < plan_.buckets) wait();
+  ++round_;
+}
+
+// Where ranks are more than the cores, another needs this one.
+void DataReducer::wait() {
+  progress();
+  std::this_thread::yield();
+}
+
+bool DataReducer::has_complete_bucket() const {
+  return started_ < plan_.buckets && plan_.bucket_of(started_).begin >= tail_.begin();
 }
 
 void DataReducer::progress() {
-  while (started_ < plan_.buckets && plan_.bucket_of(started_).begin >= tail_.begin() &&
-         lane_of(started_).phase == Phase::kIdle)
-    collect(started_++);
+  while (has_complete_bucket() && lane_of(started_).phase == Phase::kIdle) collect(started_++);
   communicator_.progress();
   for (const Lane& lane : lanes_)
     if (lane.phase != Phase::kIdle && communicator_.exchange_done(number_of(lane.bucket)))
       advance(lane.bucket);
+}
+
+void DataReducer::append_waiting(std::vector<float*>& to, int64_t bucket, size_t nodes) const {
+  for (size_t node = 0; node < nodes; ++node)
+    to.push_back(waiting_.as<float>() + static_cast<int64_t>(node) * parts_begin_.back() +
+                 parts_begin_[static_cast<size_t>(bucket)]);
 }
 
 void DataReducer::collect(int64_t bucket) {
@@ -108,6 +151,7 @@ void DataReducer::collect(int64_t bucket) {
   lane.phase = Phase::kCollecting;
   lane.bucket = bucket;
   lane.sources.clear();
+  if (round_ > 0) append_waiting(lane.sources, bucket, plan_.rounds[round_ - 1].nodes.size());
   const Slice own = plan_.part_of(plan_.rank, bucket);
   float* arrival = lane.arrivals.as<float>();
   for (int rank = 0; rank < plan_.ranks; ++rank)
@@ -129,20 +173,44 @@ void DataReducer::collect(int64_t bucket) {
 
 void DataReducer::advance(int64_t bucket) {
   Lane& lane = lane_of(bucket);
-  if (lane.phase == Phase::kDelivering) {
-    lane.phase = Phase::kIdle;
-    ++done_;
-    return;
+  if (lane.phase == Phase::kCollecting) {
+    sum(lane);
+    if (in_last_round()) return deliver(bucket);
   }
-  lane.phase = Phase::kDelivering;
+  release_bucket(bucket, in_last_round() ? slice() : Slice{});
+  lane.phase = Phase::kIdle;
+  ++done_;
+}
+
+void DataReducer::sum(Lane& lane) {
+  const JoinedNodes& round = plan_.rounds[round_];
+  const Slice own = plan_.part_of(plan_.rank, lane.bucket);
+  lane.sums.clear();
+  if (in_last_round())
+    lane.sums.push_back(gradients_.as<float>() + own.begin);
+  else
+    append_waiting(lane.sums, lane.bucket, round.nodes.size());
+  sum_nodes(lane.sums, lane.sources, own.elements(), round);
+}
+
+void DataReducer::deliver(int64_t bucket) {
+  lane_of(bucket).phase = Phase::kDelivering;
   const auto gradients = gradients_.values<float>();
   const Slice own = plan_.part_of(plan_.rank, bucket);
-  sum_to_root(part(gradients, own), lane.sources, plan_.joins);
+  release_bucket(bucket, own);
   for_each_neighbour([&](int rank) {
     incoming_.push_back({rank, part(gradients, intersection(plan_.part_of(rank, bucket), slice()))});
     outgoing_.push_back({rank, part(gradients, intersection(own, plan_.kept_by(rank)))});
   });
   start_exchange(bucket);
+}
+
+void DataReducer::release_bucket(int64_t bucket, Slice kept) {
+  if (!plan_.deals) return;
+  const Slice whole = plan_.bucket_of(bucket), stays = intersection(whole, kept);
+  if (stays.elements() == 0) return release(gradients_, whole.begin, whole.end);
+  release(gradients_, whole.begin, stays.begin);
+  release(gradients_, stays.end, whole.end);
 }
 
 Exchange DataReducer::exchange_of(int64_t bucket) const {
@@ -165,7 +233,7 @@ void DataReducer::start_exchange(int64_t bucket) {
 }
 
 void DataReducer::gather_values() {
-  if (!plan_.sliced) return;
+  if (!plan_.sliced || plan_.fetches) return;
   sent_bytes_ += (plan_.ranks - 1) * plan_.slice().elements() * static_cast<int64_t>(sizeof(float));
   communicator_.all_gather(values_.values<float>(), counts_);
 }

@@ -31,8 +31,8 @@ class ExpertReducer final : public GradReducer {
   ExpertReducer(const Parameters& parameters, const Mesh& mesh, int64_t data, int64_t shards,
                 Communicator& all, Communicator* replicas, Arena& arena);
   void add(const Parameter& parameter) override;
-  int64_t first_shard() const override { return common_.first_shard(); }
-  int64_t last_shard() const override { return common_.last_shard(); }
+  int64_t shards() const override { return common_.shards(); }
+  int64_t shard(int64_t i) const override { return common_.shard(i); }
   void begin_shard() override;
   void begin_last_micro_batch() override;
   void end_shard() override;

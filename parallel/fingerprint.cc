@@ -65,6 +65,8 @@ std::string text_of(Cargo cargo, int32_t index) {
       return fmt::format("the activations' gradient of micro-batch {}", index);
     case Cargo::kEmbedding:
       return "the embedding's values";
+    case Cargo::kValues:
+      return fmt::format("the values of parameter {} and those after it", index);
     case Cargo::kSummands:
       return fmt::format("piece {} of a sum", index);
     case Cargo::kPattern:

@@ -13,7 +13,8 @@ namespace fern {
 // of a layer.
 struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
-  int64_t zero = 0;  // 0: every rank keeps all optimizer state; 1: each keeps its slice
+  int64_t zero =
+      0;  // what a data rank keeps its slice of alone. 1: optimizer state; 2: and gradients; 3: and values
 
   int64_t ranks() const { return data * tensor * pipeline * context; }
   // Ranks that hold the same parameters, and sum their gradients.

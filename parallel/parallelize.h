@@ -4,9 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "framework/core/arena.h"
 #include "framework/model/parameters.h"
+#include "framework/model/value_source.h"
 #include "framework/train/reducers.h"
 #include "parallel/mesh.h"
 
@@ -15,6 +18,7 @@ namespace fern {
 struct Reducers {
   std::unique_ptr<GradReducer> gradients;
   std::unique_ptr<ScalarReducer> scalars;
+  std::unique_ptr<ValueSource> values;  // null: all are here
 };
 // Takes the reducers' buffers from `arena`. REQUIRES: parameters allocated; mesh resolved for this
 // communicator; parameters, arena and communicator outlive the reducers. With one rank these are the
@@ -44,5 +48,21 @@ int64_t data_sent_bytes(const Parameters& parameters, const Mesh& mesh, int64_t 
                         int replica);
 // The most elements whose optimizer state one rank keeps.
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh);
+// The values that a data rank keeps between uses, where ranks keep slices of them alone (ZeRO 3), in an
+// Arena::reserving() like gradients; none where each keeps all.
+std::optional<Slice> kept_values(const Parameters& parameters, const Mesh& mesh, int data_index);
+// The most of the flat value buffer that is memory at a time, on any rank, in bytes.
+size_t value_bytes(const Parameters& parameters, const Mesh& mesh);
+// What a rank sends when a micro-batch's passes fetch these values; 0 where each keeps all.
+int64_t fetched_bytes(const Parameters& parameters, const std::vector<ParameterRun>& fetched,
+                      const Mesh& mesh, int data_index);
+// Whether ranks give gradients back as they are exchanged (ZeRO 2 and 3): their memory is then to be of an
+// Arena::reserving().
+bool releases_gradients(const Mesh& mesh);
+// The most of the flat gradient buffer that is memory at a time, on any rank, in bytes. Where gradients are
+// given back and a shard is one micro-batch: a slice, and what backward and the exchange are at, at most.
+// `tied`: the head's gradient, which comes first, is the embedding's, which is complete last.
+size_t gradient_bytes(const Parameters& parameters, const Mesh& mesh, int64_t micro_batches_a_shard,
+                      bool tied);
 
 }  // namespace fern

@@ -13,7 +13,7 @@ namespace fern {
 namespace {
 
 constexpr int kActivationsLane = 0, kGradientsLane = 1;  // of a link between neighbours
-constexpr int kEmbeddedLane = 0, kValuesLane = 1;        // of the wrap link
+constexpr int kEmbeddedLane = 0, kEmbeddingLane = 1;     // of the wrap link
 
 // Of `whole` rows, those of the rank.
 int64_t share_of(int64_t whole, const Mesh& mesh, const MeshPlace& place) {
@@ -34,10 +34,10 @@ TensorStream::TensorStream(Communicator* link, int lane, Cargo cargo, DType dtyp
   if (link != nullptr) buffer_ = arena.allocate(dtype, shape);
 }
 
-void TensorStream::begin(int64_t first, int64_t last, bool receives) {
-  next_ = first;
-  last_ = last;
-  if (receives && is_there() && first < last) start(true);
+void TensorStream::begin(int64_t count, bool receives) {
+  next_ = 0;
+  last_ = count;
+  if (receives && is_there() && count > 0) start(true);
 }
 
 void TensorStream::start(bool receives) {
@@ -115,12 +115,12 @@ int64_t RankLink::sent_bytes_of_step(const ModelConfig& config, int64_t tokens, 
          rows * config.hidden * value_bytes;
 }
 
-void RankLink::begin_step(const Transformer& model, int64_t first, int64_t last) {
-  activations_in_.begin(first, last, true);
-  activations_out_.begin(first, last, false);
-  gradients_in_.begin(first, last, true);
-  gradients_out_.begin(first, last, false);
-  embedded_.begin(first, last, is_last());
+void RankLink::begin_step(const Transformer& model, int64_t micro_batches) {
+  activations_in_.begin(micro_batches, true);
+  activations_out_.begin(micro_batches, false);
+  gradients_in_.begin(micro_batches, true);
+  gradients_out_.begin(micro_batches, false);
+  embedded_.begin(micro_batches, is_last());
   share_embedding(model);
 }
 
@@ -130,11 +130,13 @@ void RankLink::share_embedding(const Transformer& model) {
   const std::span<float> values = words_of(model.shared_embedding());
   const Incoming incoming = {other(*wrap_), values};
   const Outgoing outgoing = {other(*wrap_), values};
-  wrap_->start_exchange(
-      {.lane = kValuesLane, .bytes = static_cast<int64_t>(values.size_bytes()), .cargo = Cargo::kEmbedding},
-      {&incoming, is_first() ? size_t{1} : size_t{0}}, {&outgoing, is_first() ? size_t{0} : size_t{1}});
+  wrap_->start_exchange({.lane = kEmbeddingLane,
+                         .bytes = static_cast<int64_t>(values.size_bytes()),
+                         .cargo = Cargo::kEmbedding},
+                        {&incoming, is_first() ? size_t{1} : size_t{0}},
+                        {&outgoing, is_first() ? size_t{0} : size_t{1}});
   if (is_first())
-    wait(*wrap_, kValuesLane);
+    wait(*wrap_, kEmbeddingLane);
   else
     shared_bytes_ += static_cast<int64_t>(values.size_bytes());
 }
@@ -164,7 +166,7 @@ bool RankLink::receive_embedded(const Tensor& dx_TD) {
 
 void RankLink::end_step() {
   for (TensorStream* stream : {&activations_out_, &gradients_out_, &embedded_}) stream->finish();
-  if (wrap_ != nullptr) wait(*wrap_, kValuesLane);
+  if (wrap_ != nullptr) wait(*wrap_, kEmbeddingLane);
 }
 
 int64_t RankLink::sent_bytes() const {

@@ -16,8 +16,8 @@ class TensorStream {
   // Between the two ranks of `link` (null: there is no such stream). Takes `shape` from `arena`.
   TensorStream(Communicator* link, int lane, Cargo cargo, DType dtype, Shape shape, Arena& arena);
   bool is_there() const { return link_ != nullptr; }
-  // Numbers [first, last) go, or come, from now on; to receive begins with the first.
-  void begin(int64_t first, int64_t last, bool receives);
+  // So many go, or come, from now on; to receive begins with the first.
+  void begin(int64_t count, bool receives);
   // Waits for the next to come, and takes it.
   void receive(const Tensor& to);
   // Waits until the one before has gone.
@@ -52,7 +52,7 @@ class RankLink final : public StageLink {
 
   int64_t stage() const override { return stage_; }
   int64_t stages() const override { return stages_; }
-  void begin_step(const Transformer& model, int64_t first, int64_t last) override;
+  void begin_step(const Transformer& model, int64_t micro_batches) override;
   void receive_activations(const Tensor& x_TD) override;
   void send_activations(const Tensor& x_TD) override;
   void receive_gradient(const Tensor& dx_TD) override;

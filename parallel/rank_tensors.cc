@@ -116,8 +116,9 @@ std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, const Pl
                                       .data = replica % mesh.data,
                                       .tensor = static_cast<int64_t>(tensor),
                                       .context = replica / mesh.data});
-      const Slice piece =
-          kind == TensorKind::kValues ? rest : intersection(rest, slices_[static_cast<size_t>(rank)]);
+      const Slice piece = kind == TensorKind::kValues && mesh.zero < 3
+                              ? rest
+                              : intersection(rest, slices_[static_cast<size_t>(rank)]);
       if (piece.elements() == 0) continue;
       pieces.push_back({rank, piece, to});
       to += piece.elements();

@@ -14,7 +14,8 @@ namespace fern {
 
 class RankTensors final : public CheckpointTensors {
  public:
-  // Of the whole model's parameters this rank holds `own`, and of their moments the optimizer's slice.
+  // Of the whole model's parameters this rank holds `own`, and of their moments the optimizer's slice, as of
+  // their values with mesh.zero = 3.
   // Borrows all.
   RankTensors(const Parameters& whole, const Parameters& own, const AdamW& optimizer,
               MeshCommunicators& communicators);
@@ -55,7 +56,7 @@ class RankTensors final : public CheckpointTensors {
   const AdamW& optimizer_;
   MeshCommunicators& communicators_;
   std::vector<Place> places_;  // by parameter
-  std::vector<Slice> slices_;  // by rank: of the moments
+  std::vector<Slice> slices_;  // by rank: of the moments, and with mesh.zero = 3 of the values
   std::vector<float> tensor_;  // the one brought, share after share, where it is not whole here
   std::vector<float> joined_;  // the same, of shares that are columns
   int64_t next_ = 0;           // of tensors()

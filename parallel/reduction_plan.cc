@@ -13,6 +13,13 @@ int64_t whole_chunks(int64_t elements) {
   return std::max(elements / kParameterChunk, int64_t{1}) * kParameterChunk;
 }
 
+// The part of one of `ranks` of so many units, as even as they go: no longer for fewer units.
+Slice even_part(int64_t units, int64_t rank, int64_t ranks) {
+  const int64_t each = units / ranks, longer = units % ranks;
+  const auto begin = [&](int64_t r) { return r * each + std::min(r, longer); };
+  return {begin(rank), begin(rank + 1)};
+}
+
 }  // namespace
 
 Slice intersection(Slice a, Slice b) {
@@ -32,15 +39,27 @@ Slice ReductionPlan::bucket_of(int64_t i) const {
 Slice ReductionPlan::part_of(int of_rank, int64_t i) const {
   const Slice whole = bucket_of(i);
   if (sliced && ranks == 2) return intersection(whole, slices[static_cast<size_t>(of_rank)]);
-  const int64_t units = whole.elements() / kPartUnit;
-  return {whole.begin + units * of_rank / ranks * kPartUnit,
-          whole.begin + units * (of_rank + 1) / ranks * kPartUnit};
+  const Slice units = even_part(whole.elements() / kPartUnit, of_rank, ranks);
+  return {whole.begin + units.begin * kPartUnit, whole.begin + units.end * kPartUnit};
 }
 
 int64_t ReductionPlan::longest_part() const {
   int64_t longest = 0;
   for (int64_t i = 0; i < buckets; ++i) longest = std::max(longest, part_of(rank, i).elements());
   return longest;
+}
+
+int64_t ReductionPlan::all_parts() const {
+  int64_t all = 0;
+  for (int64_t i = 0; i < buckets; ++i) all += part_of(rank, i).elements();
+  return all;
+}
+
+int64_t ReductionPlan::most_waiting() const {
+  size_t most = 0;
+  for (size_t round = 0; round + 1 < rounds.size(); ++round)
+    most = std::max(most, rounds[round].nodes.size());
+  return static_cast<int64_t>(most);
 }
 
 int64_t ReductionPlan::foreign_nodes() const {
@@ -53,9 +72,10 @@ ReductionPlan resized(const ReductionPlan& plan, int64_t elements) {
   ReductionPlan result = plan;
   const int64_t chunks = elements / kParameterChunk;
   result.slices.clear();
-  for (int64_t r = 0; r < plan.ranks; ++r)
-    result.slices.push_back(
-        {chunks * r / plan.ranks * kParameterChunk, chunks * (r + 1) / plan.ranks * kParameterChunk});
+  for (int64_t r = 0; r < plan.ranks; ++r) {
+    const Slice part = even_part(chunks, r, plan.ranks);
+    result.slices.push_back({part.begin * kParameterChunk, part.end * kParameterChunk});
+  }
   result.bucket = whole_chunks(std::min(plan.bucket, elements));
   result.buckets = (elements + result.bucket - 1) / result.bucket;
   return result;
@@ -63,11 +83,11 @@ ReductionPlan resized(const ReductionPlan& plan, int64_t elements) {
 
 int64_t sent_bytes_of_step(const ReductionPlan& plan) {
   const auto nodes = static_cast<int64_t>(plan.nodes[static_cast<size_t>(plan.rank)].size());
-  int64_t elements = plan.sliced ? (plan.ranks - 1) * plan.slice().elements() : 0;
+  int64_t elements = plan.sliced && !plan.fetches ? (plan.ranks - 1) * plan.slice().elements() : 0;
   for (int64_t bucket = 0; bucket < plan.buckets; ++bucket)
     for (int other = 0; other < plan.ranks; ++other) {
       if (other == plan.rank) continue;
-      elements += nodes * plan.part_of(other, bucket).elements();
+      elements += std::ssize(plan.rounds) * nodes * plan.part_of(other, bucket).elements();
       elements += intersection(plan.part_of(plan.rank, bucket), plan.kept_by(other)).elements();
     }
   return elements * static_cast<int64_t>(sizeof(float));
@@ -80,13 +100,20 @@ ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ran
   plan.ranks = ranks;
   plan.shards = shards;
   plan.sliced = zero > 0 && elements / kParameterChunk >= ranks;
+  plan.deals = zero > 1;
+  plan.fetches = plan.sliced && zero > 2 && ranks > 1;
   plan.bucket = largest_bucket;
-  std::vector<TreeNode> all;
-  for (int64_t r = 0; r < ranks; ++r) {
-    plan.nodes.push_back(cover(r * plan.share(), (r + 1) * plan.share(), shards));
-    all.insert(all.end(), plan.nodes.back().begin(), plan.nodes.back().end());
+  const int64_t a_round = plan.deals ? 1 : plan.share();  // shards of a rank
+  for (int64_t first = 0; first < shards; first += a_round * ranks) {
+    std::vector<TreeNode> all;
+    if (!plan.rounds.empty()) all = plan.rounds.back().nodes;
+    for (int64_t r = 0; r < ranks; ++r) {
+      const std::vector<TreeNode> own = cover(first + r * a_round, first + (r + 1) * a_round, shards);
+      all.insert(all.end(), own.begin(), own.end());
+      if (first == 0) plan.nodes.push_back(own);
+    }
+    plan.rounds.push_back(join(all, shards));
   }
-  plan.joins = joins_to_root(all, shards);
   return resized(plan, elements);
 }
 

@@ -17,10 +17,17 @@ void refuse_unbuilt(const Mesh& mesh) {
         "of "
         "them",
         mesh.expert, mesh.context);
-  if (mesh.zero != 0 && mesh.zero != 1)
+  if (mesh.zero > 1 && mesh.context > 1)
     fail_usage(
-        "parallel.zero = {}: expected 0 (every rank keeps all optimizer state) or 1 (each keeps its slice); "
-        "further stages are not built yet",
+        "parallel.zero = {} and parallel.context = {}: both at once are not built yet; expected "
+        "parallel.zero "
+        "= 0 or 1, or parallel.context = 1",
+        mesh.zero, mesh.context);
+  if (mesh.zero < 0 || mesh.zero > 3)
+    fail_usage(
+        "parallel.zero = {}: expected 0 (every rank keeps everything), or what each keeps only its slice of: "
+        "1 "
+        "(the optimizer's state), 2 (and gradients) or 3 (and weights)",
         mesh.zero);
 }
 

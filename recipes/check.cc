@@ -26,6 +26,7 @@ class Checker {
     shares();
     sequences();
     expert_shares();
+    zero();
     schedule();
     sparsity();
     data();
@@ -169,6 +170,22 @@ class Checker {
           "ranks "
           "yet; expected 1, or sparsity.method = \"dense\"",
           at("parallel.expert"), ranks, name_of(recipe_.sparsity.method));
+  }
+
+  // What cannot be done yet with weights of which each rank keeps a slice.
+  void zero() const {
+    if (recipe_.mesh.zero < 3) return;
+    if (recipe_.mesh.pipeline > 1 && recipe_.model.tie_embeddings)
+      fail_usage(
+          "{}: parallel.zero = 3: a tied embedding is not shared between stages yet; expected at most 2, "
+          "parallel.pipeline = 1, or model.tie_embeddings = false",
+          at("parallel.zero"));
+    const SparsityMethod method = recipe_.sparsity.method;
+    if (method != SparsityMethod::kDense && method != SparsityMethod::kStatic)
+      fail_usage(
+          "{}: parallel.zero = 3: sparsity.method = \"{}\" looks at all weights when it changes patterns; "
+          "expected at most 2, or sparsity.method = \"static\" or \"dense\"",
+          at("parallel.zero"), name_of(method));
   }
 
   void schedule() const {

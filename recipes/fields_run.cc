@@ -64,10 +64,12 @@ std::vector<Field> parallel_fields() {
       {.key = "parallel.zero",
        .place = [](Recipe& r) -> Place { return &r.mesh.zero; },
        .meaning =
-           "ZeRO stage: 0 keeps the optimizer's state on every rank, 1 shares it among them; 2 and 3 are "
-           "not available yet.",
-       .raising = "less memory on each rank, the same result to the bit",
-       .most = 1,
+           "ZeRO stage: 0 keeps everything on every data rank; 1 shares the optimizer's state among them; 2 "
+           "the gradients too, where a reduction shard is one micro-batch: with more, their sum stays whole "
+           "until the shard's last; 3 the weights too, which each layer fetches before it computes.",
+       .raising = "less memory on each rank, the same result to the bit; 2 sends gradients once a shard, not "
+                  "once a step, and 3 weights twice a micro-batch",
+       .most = 3,
        .may_change = true},
       {.key = "parallel.stall_seconds",
        .place = [](Recipe& r) -> Place { return &r.stall_s; },

@@ -79,6 +79,7 @@ void load_weights(const Parameters& whole, Parameters& parameters, const fs::pat
     }
     feed_header(all, parameter);
     all.update(values.data(), values.size_bytes());
+    if (own >= 0) parameters.release_values(own);
   }
   parameters.note_change();
   file.expect_no_others(names);

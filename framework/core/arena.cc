@@ -29,18 +29,33 @@ std::byte* take_host_memory(const std::string& name, size_t bytes) {
   return static_cast<std::byte*>(data);
 }
 
+// The whole pages among `bytes` from `start`.
+struct Pages {
+  Pages(uintptr_t start, size_t bytes)
+      : begin((start + kPage_bytes - 1) / kPage_bytes * kPage_bytes),
+        end((start + bytes) / kPage_bytes * kPage_bytes) {}
+  static constexpr uintptr_t kPage_bytes = 4096;
+  uintptr_t begin, end;
+};
+
+void give_back(const Pages& pages) {
+  madvise(reinterpret_cast<void*>(pages.begin), pages.end - pages.begin, MADV_DONTNEED);
+}
+
 }  // namespace
 
 void Arena::Free::operator()(std::byte* data) const noexcept {
   if (device == Device::kCuda)
     cuda_free(data);
+  else if (mapped_bytes > 0)
+    munmap(data, mapped_bytes);
   else
     std::free(data);
 }
 
 Arena::Arena(std::string name, size_t capacity_bytes, Device device)
     : name_(std::move(name)),
-      memory_(nullptr, Free{device}),
+      memory_(nullptr, Free{device, 0}),
       capacity_bytes_(aligned(capacity_bytes)),
       device_(device) {
   if (capacity_bytes_ == 0) return;
@@ -49,6 +64,20 @@ Arena::Arena(std::string name, size_t capacity_bytes, Device device)
 }
 
 Arena Arena::measuring(std::string name) { return Arena(std::move(name)); }
+
+Arena Arena::reserving(std::string name, size_t capacity_bytes) {
+  Arena arena(std::move(name));
+  arena.measuring_ = false;
+  arena.capacity_bytes_ = aligned(capacity_bytes);
+  if (arena.capacity_bytes_ == 0) return arena;
+  void* data = mmap(nullptr, arena.capacity_bytes_, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  expect(data != MAP_FAILED, "arena '{}': the system refused {} bytes of addresses", arena.name_,
+         arena.capacity_bytes_);
+  arena.memory_ = std::unique_ptr<std::byte, Free>(static_cast<std::byte*>(data),
+                                                   Free{Device::kCpu, arena.capacity_bytes_});
+  return arena;
+}
 
 Tensor Arena::allocate(DType dtype, Shape shape) {
   const size_t bytes = aligned(static_cast<size_t>(shape.elements()) * size_of(dtype));
@@ -62,12 +91,24 @@ Tensor Arena::allocate(DType dtype, Shape shape) {
 
 void give_back(const Tensor& tensor, int64_t begin) {
   if (tensor.empty() || tensor.device() != Device::kCpu) return;
-  constexpr uintptr_t kPage_bytes = 4096;
-  const auto start = reinterpret_cast<uintptr_t>(tensor.data());
-  const uintptr_t first = (start + static_cast<size_t>(begin) * size_of(tensor.dtype()) + kPage_bytes - 1) /
-                          kPage_bytes * kPage_bytes;
-  const uintptr_t last = (start + tensor.bytes()) / kPage_bytes * kPage_bytes;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const size_t in_use = static_cast<size_t>(begin) * size_of(tensor.dtype());
+  const Pages pages(reinterpret_cast<uintptr_t>(tensor.data()) + in_use, tensor.bytes() - in_use);
+  if (pages.begin < pages.end) give_back(pages);
+}
+
+void release(const Tensor& tensor, int64_t begin, int64_t end) {
+  if (begin >= end) return;
+  const size_t bytes = static_cast<size_t>(end - begin) * size_of(tensor.dtype());
+  auto* data = static_cast<std::byte*>(tensor.data()) + static_cast<size_t>(begin) * size_of(tensor.dtype());
+  const auto start = reinterpret_cast<uintptr_t>(data);
+  const Pages pages(start, bytes);
+  if (pages.begin >= pages.end) {
+    std::memset(data, 0, bytes);
+    return;
+  }
+  std::memset(data, 0, pages.begin - start);
+  give_back(pages);
+  std::memset(data + (pages.end - start), 0, start + bytes - pages.end);
 }
 
 }  // namespace fern

@@ -22,6 +22,9 @@ class Arena {
   // Reserves `capacity_bytes`, zeroed, 64-byte aligned. Errors: the system or device has not that much.
   Arena(std::string name, size_t capacity_bytes, Device device = Device::kCpu);
   static Arena measuring(std::string name);
+  // Reserves the addresses alone: memory is taken page by page as it is written to, and release() gives it
+  // back. On the CPU. Errors: the system has not that many addresses.
+  static Arena reserving(std::string name, size_t capacity_bytes);
 
   // A tensor of zeros on first use, each start 64-byte aligned. Errors: the arena is full, naming it.
   Tensor allocate(DType dtype, Shape shape);
@@ -33,6 +36,7 @@ class Arena {
  private:
   struct Free {
     Device device;
+    size_t mapped_bytes;  // of addresses that were reserved, else 0
     void operator()(std::byte* data) const noexcept;
   };
   explicit Arena(std::string name) : name_(std::move(name)), measuring_(true) {}
@@ -48,6 +52,10 @@ class Arena {
 // Gives the memory of a tensor's values from `begin` on back to the system, as far as it is whole pages; they
 // read as zero when next used. For what has become shorter for good.
 void give_back(const Tensor& tensor, int64_t begin);
+
+// Values [begin, end) of a tensor become zero, and whole pages of them are memory no longer, until they are
+// next used.
+void release(const Tensor& tensor, int64_t begin, int64_t end);
 
 // Builds something twice: once measured, once in an arena of exactly that size.
 template <typename Build>

@@ -43,6 +43,7 @@ class Head {
   // Logits of every row of n. REQUIRES: one rank.
   void logits(Tensor logits_TV, const Tensor& n_TD, Stream& stream) const;
   // Tells `sink` that the gradient is complete, unless it is the embedding's to tell.
+  ParameterRun parameters() const { return weight_.run(); }
   void report(GradSink& sink) const;
 
  private:

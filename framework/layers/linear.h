@@ -20,6 +20,7 @@ class Linear {
     parameters.add_product(run);
   }
 
+  ParameterRun run() const { return run_; }
   // Reserves room in `rooms` for the weight as products read it fastest, which are of use.tokens rows, or of
   // its share of them in an expert. Without it products take the weight as it lies. A sparse weight takes no
   // room.

@@ -16,6 +16,7 @@ class Norm {
   Norm(Parameters& parameters, TensorAxis& axis, const std::string& name, int64_t hidden, double epsilon);
 
   // Adds residual_TD to x_TD, unless it is empty, then writes y = norm(x). Saves x_TD and rstd_T.
+  int weight() const { return weight_; }
   void forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor& residual_TD, Stream& stream) const;
   // Adds to dx_TD the gradient that comes through the norm, and to the weight's gradient that of all ranks'
   // tokens; tells `sink`. room_D is where several ranks make their sum.

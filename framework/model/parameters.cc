@@ -205,6 +205,18 @@ void Parameters::append(Parameter& parameter) {
   elements_ += parameter.elements();
 }
 
+void Parameters::release_values(Slice slice) const {
+  if (!kept_values_) return;
+  const int64_t kept_begin = std::clamp(kept_values_->begin, slice.begin, slice.end);
+  release(values_, slice.begin, kept_begin);
+  release(values_, std::clamp(kept_values_->end, kept_begin, slice.end), slice.end);
+}
+
+void Parameters::release_values(int index) const {
+  const Parameter& parameter = list_[static_cast<size_t>(index)];
+  release_values({parameter.offset, parameter.offset + parameter.elements()});
+}
+
 void Parameters::give_back_unused() const {
   give_back(values_room_, padded_elements());
   give_back(gradients_room_, padded_elements());
@@ -227,9 +239,9 @@ Pattern Parameters::pattern_of(int index) const {
   fail("[parameters] '{}' has no pattern", list_[static_cast<size_t>(index)].name);
 }
 
-void Parameters::allocate(Arena& arena, DType dtype) {
-  values_ = values_room_ = arena.allocate(dtype, {padded_elements()});
-  gradients_ = gradients_room_ = arena.allocate(dtype, {padded_elements()});
+void Parameters::allocate(Arena& values, Arena& gradients, DType dtype) {
+  values_ = values_room_ = values.allocate(dtype, {padded_elements()});
+  gradients_ = gradients_room_ = gradients.allocate(dtype, {padded_elements()});
 }
 
 void Parameters::allocate_dense_room(Arena& arena, std::span<const ParameterRun> runs) {
@@ -262,6 +274,7 @@ void Parameters::initialize(uint64_t seed) {
       else
         fill_normal(values, parameter, seed, key_of(parameter.name));
     });
+    release_values(static_cast<int>(i));
   }
   note_change();
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -103,6 +104,13 @@ class Parameters {
   // Runs that have all of them and were not sparse stay dense. REQUIRES: no patterns; not allocated.
   void set_sizes(std::span<const int64_t> nonzeros);
   bool is_sparse() const;  // any of them
+  // Values outside `kept` are here only while they are used (model/value_source.h): release_values() gives
+  // them back. Everything is kept, unless told otherwise.
+  void keep_values(Slice kept) { kept_values_ = kept; }
+  // Of the values of `slice`, or of one parameter, those that are not kept become zero, and their pages go
+  // back to the system (release(), arena.h).
+  void release_values(Slice slice) const;
+  void release_values(int index) const;
   // Gives memory that the buffers no longer fill back to the system.
   void give_back_unused() const;
   const std::vector<SparseRun>& sparse_runs() const { return sparse_; }
@@ -111,8 +119,9 @@ class Parameters {
   // Changes with each set_patterns().
   int64_t topology_version() const { return topology_version_; }
 
-  // Takes the two flat buffers from `arena` (values, then gradients), of dtype.
-  void allocate(Arena& arena, DType dtype);
+  // Takes the two flat buffers, of dtype.
+  void allocate(Arena& values, Arena& gradients, DType dtype);
+  void allocate(Arena& both, DType dtype) { allocate(both, both, dtype); }
   // Fills values from (seed, parameter name, place in the whole matrix) alone, whatever the pattern.
   void initialize(uint64_t seed);
 
@@ -166,6 +175,7 @@ class Parameters {
   int64_t groups_ = 0, elements_ = 0;
   int64_t end_ = 0, dense_end_ = 0;  // of the last one in the flat buffers; and if all weights existed
   int64_t version_ = 0, topology_version_ = 0;
+  std::optional<Slice> kept_values_;
   Tensor dense_value_, dense_gradient_;
   Tensor values_room_, gradients_room_;  // as allocated
   Tensor values_, gradients_;            // what of it is in use

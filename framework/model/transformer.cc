@@ -37,9 +37,11 @@ std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, Context
   layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
   for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
     parameters.begin_group();
+    const auto first = static_cast<int>(parameters.list().size());
     AttentionBlock attention(parameters, axis, context_axis, config, i);
-    layers.push_back(
-        {std::move(attention), FeedForwardBlock(parameters, axis, dispatcher, config, i, routing)});
+    FeedForwardBlock feed_forward(parameters, axis, dispatcher, config, i, routing);
+    const int count = static_cast<int>(parameters.list().size()) - first;
+    layers.push_back({std::move(attention), std::move(feed_forward), {first, count}});
   }
   return layers;
 }
@@ -125,7 +127,10 @@ Transformer::State::State(const ModelConfig& model_config, const ModelPart& mode
 
 void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD,
                                Stream& stream) const {
-  if (!shares_embedding()) return embedding->forward(x_TD, input_T, room_TD, stream);
+  if (!shares_embedding()) {
+    const FetchedValues here(*values, {embedding->weight(), 1});
+    return embedding->forward(x_TD, input_T, room_TD, stream);
+  }
   expect_ids(input_T, config.vocabulary);
   const Tensor sum_TD = axis.room_of_sum(x_TD, room_TD);
   embedding_forward_rows(sum_TD, embedding_copy_VD, input_T, axis.own(config.vocabulary).begin, stream);
@@ -147,6 +152,7 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerSaved& saved = tensors.layers[i];
     stream.enter(Activity::kForward, part.first_layer + static_cast<int64_t>(i));
+    const FetchedValues here(*values, layers[i].parameters);
     layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
                                 tensors.positions, stream);
     layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
@@ -155,6 +161,7 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
   }
   stream.enter(Activity::kForward);
   if (!is_last()) return add_residual(tensors.x_TD, residual_TD, stream);
+  const FetchedValues here(*values, {norm->weight(), 1});
   norm->forward(axis.own_rows(tensors.scratch.n_TD), tensors.x_TD, tensors.rstd_T, residual_TD, stream);
   axis.all_gather(tensors.scratch.n_TD, stream);
 }
@@ -186,11 +193,22 @@ bool Transformer::is_first() const { return state_->is_first(); }
 bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
+void Transformer::take_values_from(ValueSource& source) { state_->values = &source; }
+const ValueSource& Transformer::values() const { return *state_->values; }
 RoutingState& Transformer::routing() { return state_->routing; }
 const RoutingState& Transformer::routing() const { return state_->routing; }
 RoutingRecord& Transformer::routing_record() { return state_->record; }
 
-void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens) {
+std::vector<ParameterRun> Transformer::fetched_values() const {
+  std::vector<ParameterRun> fetched;
+  if (is_first() && !state_->shares_embedding()) fetched.push_back({state_->embedding->weight(), 1});
+  for (const Layer& layer : state_->layers) fetched.insert(fetched.end(), 2, layer.parameters);
+  if (is_last()) fetched.insert(fetched.end(), 2, {state_->norm->weight(), 1});
+  if (is_last()) fetched.push_back(state_->head->parameters());
+  return fetched;
+}
+
+void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens, bool share) {
   Parameters& parameters = state_->parameters;
   std::vector<ParameterRun> expanded = parameters.hardly_sparse_later();
   for (const auto& [run, pattern] : parameters.sparse_runs())
@@ -198,7 +216,7 @@ void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens) {
   std::erase_if(expanded, [&](ParameterRun run) { return !parameters.is_multiplied(run); });
   if (!expanded.empty() && state_->config.dtype == DType::kF32)
     parameters.allocate_dense_room(arena, expanded);
-  const WeightUse use = {state_->config.dtype, static_cast<double>(tokens)};
+  const WeightUse use = {state_->config.dtype, static_cast<double>(tokens), share};
   PackingRooms& rooms = state_->packing_rooms = PackingRooms();
   for (Layer& layer : state_->layers) {
     layer.attention.reserve_packed(rooms, use);
@@ -288,6 +306,7 @@ double Transformer::forward(Activations& activations, std::span<double> sequence
   std::ranges::fill(sequence_loss_S, 0.0);
   if (!is_last()) return 0;
   const std::span<double> loss_T = tensors.losses();
+  const FetchedValues here(*state_->values, state_->head->parameters());
   state_->head->forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
                                  batch.target_T, batch.loss_weight_T, stream);
   double weighted_sum = 0;
@@ -310,6 +329,7 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     fill_zero(dx_TD);
     const Tensor own_dhidden_TD = state_->axis.own_rows(scratch.dhidden_TD);
     state_->axis.reduce_scatter(own_dhidden_TD, scratch.dhidden_TD, stream);
+    const FetchedValues here(*state_->values, {state_->norm->weight(), 1});
     state_->norm->backward(dx_TD, own_dhidden_TD, tensors.x_TD, tensors.rstd_T, scratch.dw_D, sink, stream);
   }
   for (size_t i = state_->layers.size(); i-- > 0;) {
@@ -317,6 +337,7 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     const LayerSaved& saved = tensors.layers[i];
     const bool still_there = is_last() && i + 1 == state_->layers.size();  // others come between, elsewhere
     stream.enter(Activity::kBackward, state_->part.first_layer + static_cast<int64_t>(i));
+    const FetchedValues here(*state_->values, layer.parameters);
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
     layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, tensors.routed, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);

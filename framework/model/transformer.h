@@ -17,6 +17,7 @@
 #include "framework/model/grad_sink.h"
 #include "framework/model/parameters.h"
 #include "framework/model/part.h"
+#include "framework/model/value_source.h"
 
 namespace fern {
 
@@ -43,6 +44,12 @@ class Transformer {
   bool is_last() const;
   Parameters& parameters();
   const Parameters& parameters() const;
+  // Where forward() and backward() find the values; borrowed. Everything is in parameters(), unless told
+  // otherwise.
+  void take_values_from(ValueSource& source);
+  const ValueSource& values() const;
+  // What they fetch for one micro-batch, each as often as it is fetched.
+  std::vector<ParameterRun> fetched_values() const;
   // What experts are chosen by, beside the weights. Changes between steps only.
   RoutingState& routing();
   const RoutingState& routing() const;
@@ -54,8 +61,8 @@ class Transformer {
   // themselves when the parameters' version has changed. Where forward() and backward() come with `tokens` at
   // a time that costs so little that weights share room (ops/packing_rooms.h). Also takes room for one dense
   // matrix, where patterns are hardly sparse or on their way from dense. Optional: without it training is
-  // slower, in bf16 much.
-  void allocate_packed_weights(Arena& arena, int64_t tokens = 1);
+  // slower, in bf16 much. With `share` they share it whatever that costs: where values come and go.
+  void allocate_packed_weights(Arena& arena, int64_t tokens = 1, bool share = false);
 
   // A tied embedding has two gradients, its own and the head's. With this memory they are summed apart until
   // end_shard(): needed when several micro-batches make a shard, so that the sum is in the same order

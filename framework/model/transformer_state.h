@@ -12,6 +12,7 @@
 #include "framework/layers/norm.h"
 #include "framework/layers/routing_state.h"
 #include "framework/model/transformer.h"
+#include "framework/model/value_source.h"
 #include "framework/ops/packing_rooms.h"
 
 namespace fern {
@@ -19,6 +20,7 @@ namespace fern {
 struct Layer {
   AttentionBlock attention;
   FeedForwardBlock feed_forward;
+  ParameterRun parameters;
 };
 
 struct LayerSaved {
@@ -59,6 +61,8 @@ struct Transformer::State {
   LoneDispatcher lone_dispatcher;
   TokenDispatcher& dispatcher;
   Parameters parameters;
+  HeldValues held;
+  ValueSource* values = &held;
   RoutingState routing;  // before the layers, which borrow it
   RoutingRecord record;
   PackingRooms packing_rooms;          // before what has packed weights there

@@ -5,6 +5,7 @@
 namespace fern {
 
 bool shares_packing(const WeightUse& use) {
+  if (use.shares) return true;
   constexpr double kMostShare = 0.01;
   // What a product does while packing moves a byte: in f32, packing once for 2048 tokens took 0.5 % of a
   // training step (a busy 2-core Zen 3). bf16 is taken to be alike; it has not been measured.

@@ -16,6 +16,7 @@ namespace fern {
 struct WeightUse {
   DType dtype = DType::kF32;
   double tokens = 1;
+  bool shares = false;  // in any case
 };
 
 // Whether a weight shares room: where packing it for every product takes at most 1 % of the time of its three

@@ -34,6 +34,7 @@ void copy_weights(Parameters& to, const Parameters& from) {
       take_whole(to, static_cast<int>(i), whole);
     else
       take_share(to.value(static_cast<int>(i)).values<float>(), whole, parameter);
+    to.release_values(static_cast<int>(i));
   }
   to.note_change();
 }

@@ -14,7 +14,7 @@ namespace fern {
 // Sums gradients over the logical shards of a step: shard by shard on each process, and over processes,
 // always in the same fixed binary tree over shards 0..S-1 (tree_sum.h), in fp32.
 //
-//   for each shard this process holds, in order:
+//   for each shard i of this process's, in order:
 //     reducer.begin_shard()            gradients are zeroed
 //     backward of its micro-batches    reducer.add(parameter) as gradients finish
 //       before the last of them: reducer.begin_last_micro_batch()
@@ -22,10 +22,10 @@ namespace fern {
 //   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
 class GradReducer : public GradSink {
  public:
-  // Shards of each step that this process computes: [first, last), consecutive. Where C processes share
-  // sequences there are C S of them, S of each process's share.
-  virtual int64_t first_shard() const = 0;
-  virtual int64_t last_shard() const = 0;
+  // Shards of each step that this process computes, and which of all S its i-th is: ascending. Where C
+  // processes share sequences there are C S of them, S of each process's share.
+  virtual int64_t shards() const = 0;
+  virtual int64_t shard(int64_t i) const = 0;
   virtual void begin_shard() = 0;
   // The next backward is the shard's last: what it reports with add() is added to no more, and may be reduced
   // at once. A shard that is not told so is reduced after its end.
@@ -38,7 +38,8 @@ class GradReducer : public GradSink {
   // The part that this process counts in sums over all parameters (the norm): disjoint over processes,
   // together everything, whole chunks, possibly empty, within slice(). Everything, on one process.
   virtual Slice counted() const = 0;
-  // After the optimizer wrote values()[slice()]: makes every process hold all values.
+  // After the optimizer wrote values()[slice()]: makes every process hold all values, where they are not
+  // fetched as they are used (model/value_source.h).
   virtual void gather_values() = 0;
   // Makes a slice-held flat buffer (moments, say) whole on every process that has these parameters. Both in
   // elements of the padded flat buffer.

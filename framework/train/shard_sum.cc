@@ -40,7 +40,7 @@ void ShardSum::set_gradients(const Tensor& gradients) {
   gradients_ = gradients;
 }
 
-void ShardSum::begin_shard() {
+void ShardSum::begin_shard(bool releases) {
   if (next_ == last_) {
     next_ = first_;
     stack_.clear();
@@ -48,6 +48,7 @@ void ShardSum::begin_shard() {
   waiting_now_ = stack_.nodes().size();
   join_ = static_cast<size_t>(stack_.push({0, next_}));
   taken_from_ = gradients_.elements();
+  if (releases) return release(gradients_, 0, taken_from_);
   float* gradients = gradients_.as<float>();
   for_each_chunk(0, taken_from_,
                  [&](int64_t begin, size_t count) { std::fill_n(gradients + begin, count, 0.0f); });

@@ -20,11 +20,11 @@ class ShardSum {
   ShardSum(Tensor gradients, int64_t first, int64_t last, int64_t shards, Arena& arena);
   // Goes on with a gradient buffer of at most as many elements as the first had, between two steps.
   void set_gradients(const Tensor& gradients);
-  int64_t first() const { return first_; }
-  int64_t last() const { return last_; }
+  int64_t shards() const { return last_ - first_; }
 
-  // Zeroes the gradients for the next shard. The one after the last is the first of the next step.
-  void begin_shard();
+  // Zeroes the gradients for the next shard, by giving their pages back (arena.h) where it `releases`. The
+  // one after the last is the first of the next step.
+  void begin_shard(bool releases = false);
   // Whether the shard under way is the last of the step.
   bool in_last_shard() const { return next_ + 1 == last_; }
   // In the last shard: the gradients from element `begin` to the end are complete before the shard is, and

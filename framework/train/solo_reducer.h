@@ -19,8 +19,8 @@ class SoloReducer final : public GradReducer {
   SoloReducer(const Parameters& parameters, int64_t shards, Arena& arena)
       : SoloReducer(parameters.gradients(), shards, arena) {}
   void add(const Parameter&) override {}
-  int64_t first_shard() const override { return sum_.first(); }
-  int64_t last_shard() const override { return sum_.last(); }
+  int64_t shards() const override { return sum_.shards(); }
+  int64_t shard(int64_t i) const override { return i; }
   void begin_shard() override { sum_.begin_shard(); }
   void begin_last_micro_batch() override {}
   void end_shard() override { sum_.end_shard(); }

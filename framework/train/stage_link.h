@@ -19,8 +19,8 @@ class StageLink {
   // Which of the stages this is.
   virtual int64_t stage() const = 0;
   virtual int64_t stages() const = 0;
-  // A step of micro-batches [first, last) begins; fills the model's copy of a tied embedding, if it has one.
-  virtual void begin_step(const Transformer& model, int64_t first, int64_t last) = 0;
+  // A step of so many micro-batches here begins; fills the model's copy of a tied embedding, if it has one.
+  virtual void begin_step(const Transformer& model, int64_t micro_batches) = 0;
   virtual void receive_activations(const Tensor& x_TD) = 0;
   virtual void send_activations(const Tensor& x_TD) = 0;
   virtual void receive_gradient(const Tensor& dx_TD) = 0;
@@ -39,7 +39,7 @@ class SoloLink final : public StageLink {
  public:
   int64_t stage() const override { return 0; }
   int64_t stages() const override { return 1; }
-  void begin_step(const Transformer&, int64_t, int64_t) override {}
+  void begin_step(const Transformer&, int64_t) override {}
   void receive_activations(const Tensor&) override {}
   void send_activations(const Tensor&) override {}
   void receive_gradient(const Tensor&) override {}

@@ -27,8 +27,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
         all, config.reduction_shards);
   if (parts.model.config().expert_layers() > 0)
     experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
-  const int64_t micro_batches =
-      (parts.gradients.last_shard() - parts.gradients.first_shard()) * micro_batches_a_shard();
+  const int64_t micro_batches = parts.gradients.shards() * micro_batches_a_shard();
   const BatchShape& shape = parts.loader.shape();
   actions_ = one_forward_one_backward(link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
   passes_ = allocate_passes(parts.model, arena,
@@ -186,7 +185,7 @@ double Trainer::flops_of_step() const {
 }
 
 int64_t Trainer::sent_bytes() const {
-  return parts_.gradients.sent_bytes() +
+  return parts_.gradients.sent_bytes() + parts_.model.values().sent_bytes() +
          (parts_.scored_gradients != nullptr ? parts_.scored_gradients->sent_bytes() : 0);
 }
 

@@ -132,12 +132,10 @@ class Trainer {
   // Of micro-batches before `end` whose backward has come to the first of several stages: their part of a
   // tied embedding's gradient.
   void take_embedded(int64_t end);
-  // Where processes share sequences, each one's part of a shard's gradient is a term of the sum by itself:
-  // the shards of the first of them come first, and then the same shards of the next
-  // (GradReducer::first_shard()).
-  int64_t first_micro_batch() const {
-    return parts_.gradients.first_shard() % config_.reduction_shards * micro_batches_a_shard();
-  }
+  // Which of a step's micro-batches this process's `micro`-th is. Where processes share sequences, each one's
+  // part of a shard's gradient is a term of the sum by itself: the shards of the first of them come first,
+  // and then the same shards of the next.
+  int64_t slot_of(int64_t micro) const;
   int64_t micro_batches_a_shard() const { return parts_.loader.micro_batches() / config_.reduction_shards; }
   const Parameters& whole() const;
   void take_layout();

@@ -18,14 +18,17 @@ std::vector<Pass> allocate_passes(Transformer& model, Arena& arena, int64_t toke
   return passes;
 }
 
+int64_t Trainer::slot_of(int64_t micro) const {
+  const int64_t a_shard = micro_batches_a_shard();
+  return parts_.gradients.shard(micro / a_shard) % config_.reduction_shards * a_shard + micro % a_shard;
+}
+
 void Trainer::forward_backward() {
   using Kind = StageAction::Kind;
   embedded_ = 0;
   {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
-    const int64_t shards = parts_.gradients.last_shard() - parts_.gradients.first_shard();
-    link_.begin_step(parts_.model, first_micro_batch(),
-                     first_micro_batch() + shards * micro_batches_a_shard());
+    link_.begin_step(parts_.model, parts_.gradients.shards() * micro_batches_a_shard());
   }
   for (const auto& [kind, index] : actions_) {
     if (kind == Kind::kBeginShard) begin_shard();
@@ -56,7 +59,7 @@ const MicroBatch& Trainer::load(MicroBatch& own, int64_t slot) {
 
 void Trainer::forward(int64_t micro) {
   Pass& pass = pass_of(micro);
-  const int64_t slot = first_micro_batch() + micro, share = parts_.model.context_axis().index();
+  const int64_t slot = slot_of(micro), share = parts_.model.context_axis().index();
   const MicroBatch& whole = load(pass.batch, slot);
   {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
@@ -115,7 +118,7 @@ void Trainer::take_embedded(int64_t end) {
       const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
       if (!link_.receive_embedded(dx_TD)) return;
     }
-    load(pass.batch, first_micro_batch() + embedded_);
+    load(pass.batch, slot_of(embedded_));
     parts_.model.add_embedded(*pass.activations, pass.batch, stream_);
   }
 }

@@ -39,19 +39,19 @@ int most_waiting(int64_t first, int64_t last, int64_t shards) {
   return static_cast<int>(waiting);
 }
 
-std::vector<Join> joins_to_root(std::span<const TreeNode> nodes, int64_t shards) {
+JoinedNodes join(std::span<const TreeNode> nodes, int64_t shards) {
   TreeStack stack(shards);
-  std::vector<size_t> holders;  // which source holds each node of the stack
-  std::vector<Join> joins;
+  JoinedNodes result;
   for (size_t source = 0; source < nodes.size(); ++source) {
-    holders.push_back(source);
+    result.holders.push_back(source);
     for (int joined = stack.push(nodes[source]); joined > 0; --joined) {
-      const size_t from = holders.back();
-      holders.pop_back();
-      joins.push_back({.into = holders.back(), .from = from});
+      const size_t from = result.holders.back();
+      result.holders.pop_back();
+      result.joins.push_back({.into = result.holders.back(), .from = from});
     }
   }
-  return joins;
+  result.nodes.assign(stack.nodes().begin(), stack.nodes().end());
+  return result;
 }
 
 void add_to(std::span<float> a, const float* b) {
@@ -60,16 +60,21 @@ void add_to(std::span<float> a, const float* b) {
   for (size_t i = 0; i < a.size(); ++i) sum[i] += b[i];
 }
 
-void sum_to_root(std::span<float> out, std::span<float* const> sources, std::span<const Join> joins) {
+void sum_nodes(std::span<float* const> out, std::span<float* const> sources, int64_t elements,
+               const JoinedNodes& joined) {
   // Pieces that stay in the first-level cache while all additions pass over them.
-  constexpr size_t kPiece = 1024;
-  const size_t pieces = (out.size() + kPiece - 1) / kPiece;
+  constexpr int64_t kPiece = 1024;
+  const int64_t pieces = (elements + kPiece - 1) / kPiece;
 #pragma omp parallel for schedule(static) if (pieces > 16)
-  for (size_t piece = 0; piece < pieces; ++piece) {
-    const size_t begin = piece * kPiece;
-    const size_t count = std::min(kPiece, out.size() - begin);
-    for (const Join& join : joins) add_to({sources[join.into] + begin, count}, sources[join.from] + begin);
-    if (out.data() != sources[0]) std::copy_n(sources[0] + begin, count, out.data() + begin);
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    const int64_t begin = piece * kPiece;
+    const auto count = static_cast<size_t>(std::min(kPiece, elements - begin));
+    for (const Join& join : joined.joins)
+      add_to({sources[join.into] + begin, count}, sources[join.from] + begin);
+    for (size_t i = 0; i < joined.holders.size(); ++i) {
+      const float* sum = sources[joined.holders[i]];
+      if (out[i] != sum) std::copy_n(sum + begin, count, out[i] + begin);
+    }
   }
 }
 

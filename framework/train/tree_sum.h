@@ -44,13 +44,19 @@ int most_waiting(int64_t first, int64_t last, int64_t shards);
 struct Join {
   size_t into = 0, from = 0;
 };
-// The additions that turn `nodes` into the root, in an order that respects the tree; the root is left in
-// source 0. REQUIRES: the nodes cover 0..S-1 in order.
-std::vector<Join> joins_to_root(std::span<const TreeNode> nodes, int64_t shards);
+// What nodes come to when they are joined as far as they go.
+struct JoinedNodes {
+  std::vector<Join> joins;      // in an order that respects the tree
+  std::vector<TreeNode> nodes;  // that are left: one, the root, where the nodes covered 0..S-1
+  std::vector<size_t> holders;  // of each, the source that holds its sum then; ascending, each at or after it
+};
+// REQUIRES: the nodes follow each other, from a first shard to a last.
+JoinedNodes join(std::span<const TreeNode> nodes, int64_t shards);
 
-// out = the root of the tree over `sources`, each of out.size() values, which are used as scratch. `out` may
-// be one of the sources.
-void sum_to_root(std::span<float> out, std::span<float* const> sources, std::span<const Join> joins);
+// Does the additions in `sources`, each of `elements` values, and puts what is left into `out`, node by node.
+// `out[i]` may be source i, or any that is read by no node after i.
+void sum_nodes(std::span<float* const> out, std::span<float* const> sources, int64_t elements,
+               const JoinedNodes& joined);
 
 // a += b.
 void add_to(std::span<float> a, const float* b);

@@ -17,6 +17,7 @@
 #include "launch/run_memory.h"
 #include "launch/text.h"
 #include "launch/training_data.h"
+#include "parallel/parallelize.h"
 
 namespace fern {
 
@@ -139,10 +140,12 @@ ExitCode plan(const Options& options, const Communicator& communicator) {
     fmt::print("\n{} is not prepared yet: fern prepare {} tells languages, tokens and epochs\n",
                recipe.data.folder, options.recipe);
   expect_fits(items, ranks, available);
-  if (mesh.pipeline > 1 || mesh.tensor > 1 || mesh.context > 1 || mesh.expert > 1)
+  if (mesh.pipeline > 1 || mesh.tensor > 1 || mesh.context > 1 || mesh.expert > 1 || releases_gradients(mesh))
     fmt::print(
-        "\nthe speed of stages and shares is not measured here; with parallel.pipeline, parallel.tensor, "
-        "parallel.context and parallel.expert = 1 that of data parallel is\n");
+        "\nthe speed of stages, of shares, and of exchanging each shard's gradients is not measured here; "
+        "with parallel.pipeline, parallel.tensor, parallel.context and parallel.expert = 1, and "
+        "parallel.zero "
+        "= 1 or 0, that of data parallel is\n");
   else if (!options.leaves_out_speed) {
     const Layout planned{ranks, threads};
     const std::vector<Layout> layouts =

@@ -114,8 +114,8 @@ class Bench {
 
   void forward_backward(bool overlap) {
     GradReducer& gradients = *reducers_.gradients;
-    for (int64_t shard = gradients.first_shard(); shard < gradients.last_shard(); ++shard) {
-      const MicroBatch& batch = batches_[static_cast<size_t>(shard)];
+    for (int64_t i = 0; i < gradients.shards(); ++i) {
+      const MicroBatch& batch = batches_[static_cast<size_t>(gradients.shard(i))];
       double sequence_loss[kSequences];
       gradients.begin_shard();
       model_.forward(*activations_, sequence_loss, batch, stream_);

@@ -25,6 +25,8 @@ const Layout kDataTensor = {"2x2x1", 4, {"--set", "parallel.tensor=2", "--set", 
 const Layout kDataPipeline = {"2x1x2", 4, {"--set", "parallel.pipeline=2", "--set", "parallel.zero=1"}};
 const Layout kTensorPipeline = {
     "1x2x2", 4, {"--set", "parallel.tensor=2", "--set", "parallel.pipeline=2"}, true};
+const Layout kGradients = {"4x1x1_zero_2", 4, {"--set", "parallel.zero=2"}};
+const Layout kValues = {"2x1x1_zero_3", 2, {"--set", "parallel.zero=3"}};
 
 class Layouts : public Run {
  protected:
@@ -81,7 +83,9 @@ class Layouts : public Run {
 
 TEST_F(Layouts, DenseGoesOnFromEachOther) {
   expect_each_goes_on_from_each_other(
-      "dense", {kOne, kData, kTensor, kPipeline, kDataTensor, kDataPipeline, kTensorPipeline}, {});
+      "dense",
+      {kOne, kData, kGradients, kValues, kTensor, kPipeline, kDataTensor, kDataPipeline, kTensorPipeline},
+      {});
 }
 
 TEST_F(Layouts, ExpertsGoOnFromEachOther) {
@@ -97,7 +101,7 @@ TEST_F(Layouts, SparseWeightsGoOnFromEachOther) {
   for (const char* setting :
        {"sparsity.method=rigl", "sparsity.sparsity=0.8", "sparsity.interval=8", "sparsity.scoring_steps=8"})
     rigl.insert(rigl.end(), {"--set", setting});
-  expect_each_goes_on_from_each_other("rigl", {kOne, kData, kPipeline, kDataPipeline}, rigl);
+  expect_each_goes_on_from_each_other("rigl", {kOne, kData, kGradients, kPipeline, kDataPipeline}, rigl);
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ TEST_F(SparseRun, RanksAndZeroDoNotChangeIt) {
     const std::vector<std::string> topologies = topology_hashes(method);
     EXPECT_GE(topologies.size(), 3u);
     EXPECT_NE(topologies[0], topologies[1]);
-    for (const auto& [ranks, zero] : {std::pair{2, "1"}, {4, "0"}}) {
-      const std::string run = method + std::to_string(ranks);
+    for (const auto& [ranks, zero] : {std::pair{2, "1"}, {2, "2"}, {4, "0"}, {4, "2"}}) {
+      const std::string run = method + std::to_string(ranks) + zero;
       const Outcome outcome =
           run_fern_on(ranks, train(run, sparse(method, {"--set", std::string("parallel.zero=") + zero})));
       ASSERT_EQ(outcome.exit_code, 0) << outcome.err;

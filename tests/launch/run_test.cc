@@ -11,7 +11,8 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST_F(Run, RanksAndZeroDoNotChangeIt) {
-  for (const auto& [ranks, zero] : {std::pair{2, "0"}, {2, "1"}, {4, "0"}, {4, "1"}}) {
+  for (const auto& [ranks, zero] :
+       {std::pair{2, "0"}, {2, "1"}, {2, "2"}, {4, "0"}, {4, "1"}, {4, "2"}, {2, "3"}, {4, "3"}}) {
     const std::string run = std::string("ranks") + std::to_string(ranks) + zero;
     const Outcome outcome = run_fern_on(ranks, train(run, {"--set", std::string("parallel.zero=") + zero}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kFewSteps = 5;
 constexpr int64_t kLayers = 8, kHeads = 8;  // so that eight ranks can be on any axis
-constexpr int64_t kMostStages = 1;          // of ZeRO
+constexpr int64_t kMostStages = 3;          // of ZeRO
 
 struct Kind {
   std::string name;
@@ -85,6 +85,8 @@ TEST(Combinations, EveryMeshFollowsOneProcess) {
           const int64_t data = ranks / tensor / pipeline;
           const bool is_sparse = variant.sparsity.method != SparsityMethod::kDense;
           if (variant.shards % data != 0 || (is_sparse && tensor > 1) || (zero > 0 && data == 1)) continue;
+          if (zero == 3 && (is_sparse || (variant.tied && pipeline > 1)))
+            continue;  // refused by recipes/check.h
           SCOPED_TRACE(fmt::format("{}: {} data x {} tensor x {} pipeline, zero {}", kind.name, data, tensor,
                                    pipeline, zero));
           expect_follows_one_process(kind, variant);

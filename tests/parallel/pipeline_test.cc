@@ -118,7 +118,10 @@ INSTANTIATE_TEST_SUITE_P(
               .sparsity = sparse(SparsityMethod::kGradual, PatternKind::kBlock)}},
         Case{"two_stages", {.shards = 4, .tied = true, .pipeline = 2}},
         Case{"two_stages_zero", {.zero = 1, .shards = 4, .tied = true, .pipeline = 2}},
-        Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}}),
+        Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}},
+        Case{"two_stages_zero_2", {.zero = 2, .shards = 12, .tied = true, .pipeline = 2}},
+        Case{"two_stages_zero_2_untied", {.zero = 2, .shards = 4, .tied = false, .pipeline = 2}},
+        Case{"two_stages_zero_3_untied", {.zero = 3, .shards = 12, .tied = false, .pipeline = 2}}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(Pipeline, EqualsOneProcessToTheBit) {
@@ -197,8 +200,11 @@ TEST_P(Pipeline, SendsWhatIsPlanned) {
             2 * RankLink::sent_bytes_of_step(run.config, run.config.context, 12 / mesh.data, mesh, place));
   if (GetParam().variant.sparsity.method != SparsityMethod::kDense)
     return;  // the dense gradients of some rows too
-  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters(), mesh, GetParam().variant.shards,
-                                                static_cast<int>(place.data)));
+  const Parameters& parameters = run.model.parameters();
+  const int data = static_cast<int>(place.data);
+  EXPECT_EQ(run.sent_bytes,
+            2 * (data_sent_bytes(parameters, mesh, GetParam().variant.shards, data) +
+                 12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, data)));
 }
 
 }  // namespace

@@ -38,6 +38,37 @@ TEST(ReductionPlan, PowersOfTwoSendOneNodeEach) {
     EXPECT_EQ(plan_reduction(kParameterChunk, 16, 0, ranks, 0).foreign_nodes(), ranks - 1);
 }
 
+TEST(ReductionPlan, RoundsDealShardsInTurn) {
+  const ReductionPlan plan = plan_reduction(8 * kParameterChunk, 6, 1, 2, 2);
+  EXPECT_EQ(plan.shard(0), 1);
+  EXPECT_EQ(plan.shard(2), 5);
+  ASSERT_EQ(plan.rounds.size(), 3u);
+  EXPECT_EQ(plan.rounds[1].nodes, (std::vector<TreeNode>{{2, 0}}));
+  EXPECT_EQ(plan.rounds[2].nodes.size(), 1u);
+  EXPECT_EQ(plan_reduction(8 * kParameterChunk, 6, 1, 2, 1).shard(0), 3);
+}
+
+TEST(ReductionPlan, AsFewSumsWaitBetweenRoundsAsTheTreeNeeds) {
+  const auto waiting = [](int64_t shards, int ranks) {
+    return plan_reduction(8 * kParameterChunk, shards, 0, ranks, 2).most_waiting();
+  };
+  EXPECT_EQ(waiting(4, 4), 0);
+  EXPECT_EQ(waiting(8, 4), 1);
+  EXPECT_EQ(waiting(16, 4), 2);
+  EXPECT_EQ(waiting(32, 4), 3);
+  EXPECT_EQ(plan_reduction(8 * kParameterChunk, 32, 0, 4, 1).most_waiting(), 0);
+}
+
+TEST(ReductionPlan, PartsAreNoLongerOfFewerElements) {
+  for (int ranks : {3, 5, 7})
+    for (int64_t chunks = 2; chunks < 40; ++chunks) {
+      const ReductionPlan longer = plan_reduction(chunks * kParameterChunk, ranks, 0, ranks, 2);
+      const ReductionPlan shorter = resized(longer, (chunks - 1) * kParameterChunk);
+      for (size_t r = 0; r < longer.slices.size(); ++r)
+        EXPECT_LE(shorter.slices[r].elements(), longer.slices[r].elements()) << ranks << ", " << chunks;
+    }
+}
+
 TEST(ReductionPlan, BucketsAreWholeChunksFromTheEndOfTheBuffer) {
   const ReductionPlan plan = plan_reduction(7 * kParameterChunk, 2, 1, 2, 0, 3 * kParameterChunk);
   ASSERT_EQ(plan.buckets, 3);
@@ -53,7 +84,7 @@ TEST(ReductionPlan, SmallModelIsOneBucket) {
 }
 
 TEST(ReductionPlan, PartsCoverEachBucket) {
-  for (int64_t zero : {0, 1})
+  for (int64_t zero : {0, 1, 2})
     for (int ranks : {1, 2, 3, 4, 7}) {
       const ReductionPlan plan =
           plan_reduction(10 * kParameterChunk, ranks, 0, ranks, zero, 3 * kParameterChunk);
@@ -71,7 +102,7 @@ TEST(ReductionPlan, PartsCoverEachBucket) {
 }
 
 TEST(ReductionPlan, PartsAreEven) {
-  for (int64_t zero : {0, 1}) {
+  for (int64_t zero : {0, 1, 2}) {
     const ReductionPlan plan = plan_reduction(10 * kParameterChunk, 4, 0, 4, zero, 3 * kParameterChunk);
     for (int rank = 0; rank < 4; ++rank)
       EXPECT_EQ(plan.part_of(rank, 0).elements(), 3 * kParameterChunk / 4) << "zero " << zero;
@@ -85,7 +116,7 @@ TEST(ReductionPlan, TwoRanksWithSlicesAddUpTheirOwn) {
 }
 
 TEST(ReductionPlan, RoomForOtherRanksPartsStaysBounded) {
-  for (int64_t zero : {0, 1})
+  for (int64_t zero : {0, 1, 2})
     for (int ranks : {2, 8, 256}) {
       const ReductionPlan plan = plan_reduction(int64_t{1} << 26, 256, 0, ranks, zero);
       EXPECT_LE(plan.foreign_nodes() * plan.longest_part() * int64_t{sizeof(float)}, int64_t{2} << 20)

@@ -102,8 +102,8 @@ TEST(Resolve, ExpertsAreSharedByDataRanks) {
   EXPECT_THROW(most_ranks({.data = 0, .expert = 2}, 5, 3), Error);
 }
 
-TEST(Resolve, UnbuiltZeroStagesAreRefused) {
-  expect_refused({.data = 2, .zero = 2}, 2, 2, "parallel.zero = 2");
+TEST(Resolve, UnknownZeroStagesAreRefused) {
+  expect_refused({.data = 2, .zero = 4}, 2, 2, "parallel.zero = 4");
 }
 
 TEST(Resolve, MostRanksDivideTheShards) {

@@ -24,6 +24,7 @@
 #include "parallel/rank_pattern_link.h"
 #include "parallel/rank_tensor_axis.h"
 #include "parallel/rank_tensors.h"
+#include "parallel/rank_values.h"
 #include "tests/framework/data/loader_fixture.h"
 #include "tests/support/mpi_main.h"
 
@@ -119,8 +120,8 @@ class WatchedReducer final : public GradReducer {
     started_ = inner_.started();
     inner_.add(parameter);
   }
-  int64_t first_shard() const override { return inner_.first_shard(); }
-  int64_t last_shard() const override { return inner_.last_shard(); }
+  int64_t shards() const override { return inner_.shards(); }
+  int64_t shard(int64_t i) const override { return inner_.shard(i); }
   void begin_shard() override { inner_.begin_shard(); }
   void begin_last_micro_batch() override { inner_.begin_last_micro_batch(); }
   void end_shard() override { inner_.end_shard(); }
@@ -137,6 +138,8 @@ class WatchedReducer final : public GradReducer {
   Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
   void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
   int64_t sent_bytes() const override { return inner_.sent_bytes(); }
+
+  DataReducer& inner() { return inner_; }
 
   std::vector<int64_t> started_before_the_end;
 
@@ -236,6 +239,10 @@ struct SmallRun {
                        communicator.rank(), communicator.size(), variant.zero, variant.largest_bucket),
         communicator, reduction);
     watched = reducer.get();
+    if (reducers.values) {
+      reducers.values = std::make_unique<RankValues>(model.parameters(), reducer->inner(), communicator);
+      model.take_values_from(*reducers.values);
+    }
     reducers.gradients = std::move(reducer);
   }
   // Of the whole model.
@@ -270,7 +277,12 @@ struct SmallRun {
     if (communicators.mesh().expert == 1) return nullptr;
     return &dispatcher.emplace(*communicators.experts());
   }
-  void allocate_parameters(Arena& arena) { model.parameters().allocate(arena, DType::kF32); }
+  void allocate_parameters(Arena& arena) {
+    model.parameters().allocate(arena, DType::kF32);
+    const auto kept =
+        kept_values(model.parameters(), communicators.mesh(), static_cast<int>(communicators.place().data));
+    if (kept && !arena.is_measuring()) model.parameters().keep_values(*kept);
+  }
 
   // Until the end, or until it has saved after step `stop_after`.
   void run(int64_t stop_after = -1) {
@@ -292,7 +304,14 @@ struct SmallRun {
       if (step.step == stop_after && communicators.world().rank() == 0) stop = true;
     });
   }
-  std::string hash() const { return weights_hash(model.parameters()); }
+  // Of values that all ranks have.
+  std::string hash() {
+    const ParameterRun all = {0, static_cast<int>(model.parameters().list().size())};
+    if (reducers.values) reducers.values->fetch(all);
+    const std::string hash = weights_hash(model.parameters());
+    if (reducers.values) reducers.values->let_go(all);
+    return hash;
+  }
 };
 
 struct Reference {

@@ -56,6 +56,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"recompute", {.tied = true, .recompute = true}},
         Case{"two_and_data", {.tied = true, .tensor = 2}},
         Case{"two_and_data_zero", {.zero = 1, .tied = false, .tensor = 2, .vocabulary = 1003}},
+        Case{"two_and_data_zero_2", {.zero = 2, .tied = true, .tensor = 2}},
+        Case{"two_and_data_zero_3", {.zero = 3, .tied = true, .tensor = 2}},
         Case{"experts", {.tied = true, .experts = {.count = 4, .active = 2, .balance_loss = 0.01}}},
         Case{"bf16", {.tied = true, .dtype = DType::kBF16}, 2e-2},
         Case{"stages_tied_zero",

@@ -47,7 +47,7 @@ const Refused kRefused[] = {
     {"SharesOfPatterns",
      {"parallel.tensor=2", "sparsity.method=static"},
      {"parallel.tensor = 2", "sparsity.method = \"dense\""}},
-    {"Zero2", {"parallel.zero=2"}, {"0 to 1"}},
+    {"Zero4", {"parallel.zero=4"}, {"0 to 3"}},
     {"HeadsNotDividingHidden",
      {"model.heads=5"},
      {"model.heads = 5", "model.hidden = 64", "1, 2, 4, 8, 16, 32"}},

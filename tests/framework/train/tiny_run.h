@@ -32,8 +32,8 @@ class PoisonedReducer final : public GradReducer {
   PoisonedReducer(Parameters& parameters, int64_t shards, Arena& arena)
       : inner_(parameters, shards, arena), parameters_(parameters) {}
   void add(const Parameter& parameter) override { inner_.add(parameter); }
-  int64_t first_shard() const override { return inner_.first_shard(); }
-  int64_t last_shard() const override { return inner_.last_shard(); }
+  int64_t shards() const override { return inner_.shards(); }
+  int64_t shard(int64_t i) const override { return inner_.shard(i); }
   void begin_shard() override { inner_.begin_shard(); }
   void begin_last_micro_batch() override { inner_.begin_last_micro_batch(); }
   void end_shard() override { inner_.end_shard(); }

@@ -90,9 +90,41 @@ TEST(TreeSum, PartsOfTheShardsMeetInTheSameRoot) {
       std::vector<float*> sources;
       for (auto& values : held) sources.push_back(values.data());
       std::vector<float> root(kElements);
-      sum_to_root(root, sources, joins_to_root(nodes, shards));
+      float* const out = root.data();
+      sum_nodes({&out, 1}, sources, kElements, join(nodes, shards));
       for (int64_t i = 0; i < kElements; ++i)
         expect_same_bits(reference_root(shards, i), root[static_cast<size_t>(i)], shards, i);
+    }
+}
+
+// As many sums are kept between rounds as the tree has nodes that wait, each where it was kept before.
+TEST(TreeSum, RoundsOfShardsMeetInTheSameRoot) {
+  constexpr int64_t kElements = 200;
+  for (int64_t shards : {1, 2, 3, 4, 6, 8, 9, 12, 15, 24})
+    for (int64_t in_a_round = 1; in_a_round <= shards; ++in_a_round) {
+      if (shards % in_a_round != 0) continue;
+      std::vector<std::vector<float>> kept(6, std::vector<float>(kElements));
+      std::vector<TreeNode> nodes;
+      for (int64_t first = 0; first < shards; first += in_a_round) {
+        std::vector<std::vector<float>> arrived;
+        std::vector<float*> sources, out;
+        for (size_t i = 0; i < nodes.size(); ++i) sources.push_back(kept[i].data());
+        for (int64_t shard = first; shard < first + in_a_round; ++shard) {
+          nodes.push_back({0, shard});
+          for (int64_t i = 0; i < kElements; ++i) {
+            if (i == 0) arrived.emplace_back();
+            arrived.back().push_back(shard_value(shard, i));
+          }
+        }
+        for (auto& values : arrived) sources.push_back(values.data());
+        const JoinedNodes joined = join(nodes, shards);
+        for (size_t i = 0; i < joined.nodes.size(); ++i) out.push_back(kept[i].data());
+        sum_nodes(out, sources, kElements, joined);
+        nodes = joined.nodes;
+      }
+      ASSERT_EQ(nodes.size(), 1u);
+      for (int64_t i = 0; i < kElements; ++i)
+        expect_same_bits(reference_root(shards, i), kept[0][static_cast<size_t>(i)], shards, i);
     }
 }
 
