@@ -11,7 +11,7 @@
 namespace fern {
 
 int64_t profiled_steps(const std::string& text) {
-  if (text == "true") return Profile::kAllSteps;
+  if (text == "all") return Profile::kAllSteps;
   int64_t steps = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, steps);

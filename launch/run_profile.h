@@ -9,7 +9,7 @@
 
 namespace fern {
 
-// The steps that the option's text asks for, after the warm-up; "true", which the option is without a number,
+// The steps that the option's text asks for, after the warm-up; "all", which the option is without a number,
 // is all. Errors (kBadUsage): anything else than a whole number above 0.
 int64_t profiled_steps(const std::string& text);
 

@@ -232,6 +232,7 @@ void declare_train(CLI::App& program, Run& run) {
           "time each op of so many steps after the first (default: all): a table of calls, time, GFLOP/s\n"
           "and GB/s at the end, and a Chrome trace of each rank in RUN/profile-rank-N.json")
       ->expected(0, 1)
+      ->default_str("all")  // what it is without STEPS
       ->check([](const std::string& steps) {
         profiled_steps(steps);  // here, because a recipe taken for STEPS must not be reported as missing
         return std::string();

@@ -60,6 +60,13 @@ TEST_F(Run, ProfileGivesATableAndATraceOfEachRankAndChangesNothing) {
   EXPECT_FALSE(fs::exists(folder_ / "whole" / "profile-rank-0.json"));
 }
 
+TEST_F(Run, ProfileWithoutANumberIsOfAllSteps) {
+  const Outcome outcome = run_fern(train("profiled_whole", {"--profile"}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "steps after the first")) << outcome.out;
+  EXPECT_TRUE(fs::exists(folder_ / "profiled_whole" / "profile-rank-0.json"));
+}
+
 TEST_F(Run, ProfileOfNoNumberIsBadUsage) {
   const Outcome outcome = run_fern({"train", "--profile", path("recipe.toml"), "--out", path("unprofiled")});
   EXPECT_EQ(outcome.exit_code, 2);
