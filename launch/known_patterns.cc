@@ -78,8 +78,7 @@ bool is_cut_off(const std::string& name, const Parameters& parameters, const Rec
 
 void expect_keeps_patterns(const KnownPatterns& known, const Parameters& parameters, const Recipe& recipe) {
   const SparsityMethod method = recipe.sparsity.method;
-  if (method == SparsityMethod::kGradual || method == SparsityMethod::kMagnitude ||
-      method == SparsityMethod::kRandom)
+  if (traits_of(method).prunes)
     fail_usage(
         "{}: it is sparse, and sparsity.method = \"{}\" prunes what is dense; expected static, set, rigl or "
         "srigl, or a checkpoint of fern densify",

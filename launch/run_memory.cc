@@ -37,7 +37,7 @@ size_t bytes_of_all_patterns(const Method& method, const Parameters& whole, bool
 
 void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters,
                   Parameters& whole, const Mesh& mesh, const Recipe& recipe) {
-  const bool grows = recipe.sparsity.method == SparsityMethod::kSet || method->scored();
+  const bool grows = traits_of(recipe.sparsity.method).grows;
   Arena arena = Arena::measuring("topology");
   if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
   SoloPatternLink nobody;

@@ -219,9 +219,8 @@ class Checker {
           "{}: sparsity.head = true: expected sparsity.embedding = true beside it, since "
           "model.tie_embeddings = true makes both one matrix; or untie them",
           at("sparsity.head"));
-    const bool keeps = method == SparsityMethod::kStatic || method == SparsityMethod::kSet ||
-                       method == SparsityMethod::kRigl || method == SparsityMethod::kSrigl;
-    if (!recipe_.topology.empty() && !keeps)
+    const bool begins_sparse = method != SparsityMethod::kDense && !traits_of(method).prunes;
+    if (!recipe_.topology.empty() && !begins_sparse)
       fail_usage(
           "{}: sparsity.topology: expected sparsity.method static, set, rigl or srigl beside it, got \"{}\", "
           "which begins with all weights",

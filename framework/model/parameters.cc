@@ -8,7 +8,7 @@
 #include "framework/core/hash.h"
 #include "framework/core/rng.h"
 #include "framework/model/whole_matrix.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 
 namespace fern {
 

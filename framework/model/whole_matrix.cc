@@ -4,7 +4,7 @@
 
 #include "framework/core/error.h"
 #include "framework/sparsity/expand.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 
 namespace fern {
 

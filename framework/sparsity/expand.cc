@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "framework/core/error.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 
 namespace fern {
 

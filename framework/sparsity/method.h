@@ -60,7 +60,7 @@ class Method {
   // Whether patterns change after optimizer step `step`, counted from 1.
   virtual bool updates_after(int64_t step) const;
   // Whether growing wants scores of the gradients.
-  virtual bool scored() const { return false; }
+  bool scored() const { return traits_of(config().method).scores; }
   // Blocks that each weight drops and grows in the update after `step`; any number for those elsewhere. Reads
   // candidates of scored() methods; values only with config.global, and then all weights are here.
   virtual std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const;

@@ -6,7 +6,7 @@ namespace fern {
 
 std::vector<Pattern> prune(const MethodSetup& setup, std::span<const WeightView> views) {
   const SparsityMethod kind = setup.config.method;
-  if (kind != SparsityMethod::kMagnitude && kind != SparsityMethod::kRandom)
+  if (!traits_of(kind).at_once)
     fail_usage("sparsity.method = \"{}\": expected \"magnitude\" or \"random\" to prune at once",
                name_of(kind));
   const auto method = make_method(setup);

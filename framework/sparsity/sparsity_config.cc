@@ -9,14 +9,6 @@ namespace fern {
 
 namespace {
 
-bool drops_and_grows(const SparsityConfig& config) {
-  return config.method == SparsityMethod::kSet || config.method == SparsityMethod::kRigl ||
-         config.method == SparsityMethod::kSrigl;
-}
-bool scores_gradients(const SparsityConfig& config) {
-  return config.method == SparsityMethod::kRigl || config.method == SparsityMethod::kSrigl;
-}
-
 void check_sparsity(std::string_view key, double sparsity) {
   if (!(sparsity >= 0 && sparsity < 1))
     fail_usage(
@@ -102,7 +94,7 @@ void check_drop_and_grow(const SparsityConfig& config, int64_t train_steps) {
         config.drop_fraction);
   check_share("stop", config.stop, 0);
   check_interval(config, train_steps, 0, config.stop, "stop", /*least_left=*/1);
-  if (scores_gradients(config) && (config.scoring_steps < 1 || config.scoring_steps > config.interval))
+  if (traits_of(config.method).scores && (config.scoring_steps < 1 || config.scoring_steps > config.interval))
     fail_usage("sparsity.scoring_steps = {}: expected 1 to {}, the steps between updates (sparsity.interval)",
                config.scoring_steps, config.interval);
   if (!(config.ablation >= 0 && config.ablation < 1))
@@ -164,7 +156,7 @@ void validate(const SparsityConfig& config, int64_t train_steps) {
   if (train_steps == 0) return;
   check_share("begin", config.begin, 0);
   check_share("end", config.end, 0);
-  if (drops_and_grows(config)) check_drop_and_grow(config, train_steps);
+  if (traits_of(config.method).grows) check_drop_and_grow(config, train_steps);
   if (config.method == SparsityMethod::kGradual) check_gradual(config, train_steps);
 }
 

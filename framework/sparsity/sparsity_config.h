@@ -35,18 +35,42 @@ enum class PatternKind {
 enum class Distribution { kUniform, kErdosRenyi, kErdosRenyiKernel };
 enum class DropDecay { kCosine, kLinear, kConstant };
 
+// What holds of a method whatever its settings.
+struct MethodTraits {
+  std::string_view name;  // in recipes and messages
+  bool grows = false;     // drops weights and grows as many
+  bool scores = false;    // grows where gradients are largest
+  bool prunes = false;    // begins with all weights, or more than it ends with, and grows none
+  bool at_once = false;   // does so in a single step
+};
+// In the order of SparsityMethod.
+inline constexpr std::array<MethodTraits, 8> kMethods = {{
+    {.name = "dense"},
+    {.name = "static"},
+    {.name = "set", .grows = true},
+    {.name = "rigl", .grows = true, .scores = true},
+    {.name = "srigl", .grows = true, .scores = true},
+    {.name = "gradual", .prunes = true},
+    {.name = "magnitude", .prunes = true, .at_once = true},
+    {.name = "random", .prunes = true, .at_once = true},
+}};
+constexpr const MethodTraits& traits_of(SparsityMethod method) {
+  return kMethods[static_cast<size_t>(method)];
+}
+
 // Names in recipes and messages, in the order of the enums.
-inline constexpr std::array<std::string_view, 8> kMethodNames = {"dense", "static",  "set",       "rigl",
-                                                                 "srigl", "gradual", "magnitude", "random"};
+inline constexpr auto kMethodNames = [] {
+  std::array<std::string_view, kMethods.size()> names;
+  for (size_t i = 0; i < names.size(); ++i) names[i] = kMethods[i].name;
+  return names;
+}();
 inline constexpr std::array<std::string_view, 5> kPatternNames = {"unstructured", "block", "fan_in", "n_of_m",
                                                                   "butterfly"};
 inline constexpr std::array<std::string_view, 3> kDistributionNames = {"uniform", "erdos_renyi",
                                                                        "erdos_renyi_kernel"};
 inline constexpr std::array<std::string_view, 3> kDropDecayNames = {"cosine", "linear", "constant"};
 
-constexpr std::string_view name_of(SparsityMethod method) {
-  return kMethodNames[static_cast<size_t>(method)];
-}
+constexpr std::string_view name_of(SparsityMethod method) { return traits_of(method).name; }
 constexpr std::string_view name_of(PatternKind kind) { return kPatternNames[static_cast<size_t>(kind)]; }
 
 struct SparsityConfig {

@@ -36,11 +36,9 @@ std::vector<SparseWeight> sparse_weights(const SparsityConfig& config, const Par
 bool may_be_hardly_sparse_later(const Method& method, size_t weight, ParameterRun run,
                                 const Pattern& pattern) {
   const SparsityConfig& config = method.setup().config;
-  const bool at_once =
-      config.method == SparsityMethod::kMagnitude || config.method == SparsityMethod::kRandom;
-  if (config.method == SparsityMethod::kGradual || (at_once && config.global))
-    return prefers_dense(pattern, DType::kF32);
-  if (!at_once) return config.global;
+  const MethodTraits& traits = traits_of(config.method);
+  if (!traits.prunes) return config.global;
+  if (!traits.at_once || config.global) return prefers_dense(pattern, DType::kF32);
   const auto budget = std::span(method.budget()).subspan(weight, static_cast<size_t>(run.count));
   const int64_t blocks = std::accumulate(budget.begin(), budget.end(), int64_t{0});
   const double all = static_cast<double>(pattern.block_rows() * pattern.block_columns());

@@ -38,7 +38,7 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
   for (size_t i = 0; i < places_.size(); ++i) {
     const Pattern pattern = pattern_of(i);
     first_nonzeros_.push_back(pattern.nonzeros());
-    if (!method_->scored() && setup.config.method != SparsityMethod::kSet) continue;
+    if (!traits_of(setup.config.method).grows) continue;
     ever_.emplace_back(pattern.rows(), pattern.columns(), pattern.block()).add(pattern);
   }
   if (!method_->scored() || places_.empty()) return;

@@ -10,7 +10,6 @@ namespace {
 class Rigl final : public DropAndGrow {
  public:
   using DropAndGrow::DropAndGrow;
-  bool scored() const override { return true; }
 
  private:
   std::vector<int64_t> room(size_t weight, const WeightView& view) const override {

@@ -43,7 +43,6 @@ std::vector<Neuron> neurons_of(const WeightView& view, std::span<const uint64_t>
 class Srigl final : public ScheduledDrops {
  public:
   using ScheduledDrops::ScheduledDrops;
-  bool scored() const override { return true; }
 
   std::vector<Change> counts(int64_t step, std::span<const WeightView> views) const override {
     std::vector<Change> changes;

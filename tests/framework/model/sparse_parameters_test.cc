@@ -1,7 +1,7 @@
 // Parameters with patterns, and a model of them against the dense one with zeros.
 #include <gtest/gtest.h>
 
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 #include "framework/sparsity/product_choice.h"
 #include "tests/framework/model/test_model.h"
 #include "tests/framework/sparsity/random_pattern.h"

@@ -5,7 +5,7 @@
 
 #include "framework/core/profile.h"
 #include "framework/ops/linear.h"
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 #include "tests/framework/ops/op_testing.h"
 #include "tests/framework/sparsity/random_pattern.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "framework/sparsity/plain_product.h"
+#include "framework/sparsity/for_each_weight.h"
 #include "tests/framework/model/test_model.h"
 #include "tests/framework/sparsity/random_pattern.h"
 
