@@ -14,7 +14,7 @@ trap 'rm -rf "$folder"' EXIT
 sh "$here/../support/tiny_recipe.sh" "$folder" "$build/fern"
 set -- model.layers=4 model.hidden=768 model.heads=12 model.kv_heads=12 model.ffn=1024 model.tie_embeddings=false \
   model.experts.count=8 model.experts.active=2 model.experts.balance_loss=0.01 \
-  batch.sequences=64 batch.micro_sequences=8 batch.reduction_shards=4 train.steps=3 checkpoint.every=0 \
+  batch.sequences=64 batch.micro_sequences=8 batch.reduction_shards=4 train.steps=3 optimizer.warmup_steps=1 checkpoint.every=0 \
   parallel.stall_seconds=60 "$@"
 settings=
 for setting; do settings="$settings --set $setting"; done
@@ -23,12 +23,12 @@ for setting; do settings="$settings --set $setting"; done
 step_ms() { sed -n 's/.*"step":\([0-9]*\),.*"step_s":\([0-9.]*\),.*/\1 \2/p' "$1/metrics.jsonl" | awk '$1 > 1 { print 1000 * $2 }'; }
 for round in $(seq "$rounds"); do
   # shellcheck disable=SC2086 # settings are words
-  "$build/fern" train "$folder/recipe.toml" --out "$folder/one$round" $settings --set train.threads=2 2>/dev/null
+  "$build/fern" train "$folder/recipe.toml" --out "$folder/one$round" $settings --set train.threads=2 2>"$folder/errors" || { cat "$folder/errors" >&2; exit 1; }
   # shellcheck disable=SC2086
   mpirun -n 2 "$build/fern" train "$folder/recipe.toml" --out "$folder/expert$round" $settings --set train.threads=1 \
-    --set parallel.expert=2 2>/dev/null
+    --set parallel.expert=2 2>"$folder/errors" || { cat "$folder/errors" >&2; exit 1; }
   # shellcheck disable=SC2086
-  mpirun -n 2 "$build/fern" train "$folder/recipe.toml" --out "$folder/data$round" $settings --set train.threads=1 2>/dev/null
+  mpirun -n 2 "$build/fern" train "$folder/recipe.toml" --out "$folder/data$round" $settings --set train.threads=1 2>"$folder/errors" || { cat "$folder/errors" >&2; exit 1; }
   for ms in $(step_ms "$folder/one$round"); do echo "1x2 ms $ms"; done
   for ms in $(step_ms "$folder/expert$round"); do echo "2_expert_x1 ms $ms"; done
   for ms in $(step_ms "$folder/data$round"); do echo "2_data_x1 ms $ms"; done
