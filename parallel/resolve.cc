@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "framework/core/divisors.h"
 #include "framework/core/error.h"
@@ -10,24 +11,28 @@ namespace fern {
 
 namespace {
 
+// An axis, or ZeRO, and the largest value of it that goes together with all others.
+struct Setting {
+  std::string_view key;
+  int64_t value = 1, most = 1;
+};
+
+void refuse_together(const Setting& a, const Setting& b) {
+  if (a.value > a.most && b.value > b.most)
+    fail_usage(
+        "parallel.{} = {} and parallel.{} = {}: both at once are not built yet; expected parallel.{} = {}, "
+        "or parallel.{} = {}",
+        a.key, a.value, b.key, b.value, a.key, a.most, b.key, b.most);
+}
+
 void refuse_unbuilt(const Mesh& mesh) {
-  if (mesh.expert > 1 && mesh.context > 1)
-    fail_usage(
-        "parallel.expert = {} and parallel.context = {}: both at once are not built yet; expected 1 for one "
-        "of "
-        "them",
-        mesh.expert, mesh.context);
-  if (mesh.zero > 1 && mesh.context > 1)
-    fail_usage(
-        "parallel.zero = {} and parallel.context = {}: both at once are not built yet; expected "
-        "parallel.zero "
-        "= 0 or 1, or parallel.context = 1",
-        mesh.zero, mesh.context);
+  refuse_together({"expert", mesh.expert}, {"context", mesh.context});
+  refuse_together({"zero", mesh.zero, 1}, {"context", mesh.context});
+  refuse_together({"zero", mesh.zero, 0}, {"expert", mesh.expert});
   if (mesh.zero < 0 || mesh.zero > 3)
     fail_usage(
         "parallel.zero = {}: expected 0 (every rank keeps everything), or what each keeps only its slice of: "
-        "1 "
-        "(the optimizer's state), 2 (and gradients) or 3 (and weights)",
+        "1 (the optimizer's state), 2 (and gradients) or 3 (and weights)",
         mesh.zero);
 }
 
@@ -70,12 +75,6 @@ void expect_experts_fit(const Mesh& mesh) {
         "parallel.expert = {} does not divide parallel.data = {}, whose ranks share the experts; one of {} "
         "would",
         mesh.expert, mesh.data, fmt::join(divisors(mesh.data), ", "));
-  if (mesh.expert > 1 && mesh.zero > 0)
-    fail_usage(
-        "parallel.expert = {} and parallel.zero = {}: both at once are not built yet; expected parallel.zero "
-        "= "
-        "0, or parallel.expert = 1",
-        mesh.expert, mesh.zero);
 }
 
 }  // namespace
