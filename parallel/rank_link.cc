@@ -73,6 +73,8 @@ RankLink::RankLink(const ModelConfig& config, int64_t own_tokens, int64_t stage,
                    const Links& links, Arena& arena)
     : stage_(stage),
       stages_(stages),
+      before_(links.before),
+      after_(links.after),
       wrap_(config.tie_embeddings ? links.wrap : nullptr),
       activations_in_(links.before, kActivationsLane, Cargo::kActivations, config.dtype,
                       {own_tokens, config.hidden}, arena),
@@ -139,6 +141,11 @@ void RankLink::share_embedding(const Transformer& model) {
     wait(*wrap_, kEmbeddingLane);
   else
     shared_bytes_ += static_cast<int64_t>(values.size_bytes());
+}
+
+void RankLink::go_on() {
+  for (Communicator* link : {before_, after_, wrap_})
+    if (link != nullptr) link->progress();
 }
 
 void RankLink::receive_activations(const Tensor& x_TD) {

@@ -52,6 +52,7 @@ class RankLink final : public StageLink {
 
   int64_t stage() const override { return stage_; }
   int64_t stages() const override { return stages_; }
+  void go_on() override;
   void begin_step(const Transformer& model, int64_t micro_batches) override;
   void receive_activations(const Tensor& x_TD) override;
   void send_activations(const Tensor& x_TD) override;
@@ -74,7 +75,8 @@ class RankLink final : public StageLink {
            Arena& arena);
 
   int64_t stage_, stages_;
-  Communicator* wrap_;  // of a tied model's first and last stage
+  Communicator *before_, *after_;  // of neighbours
+  Communicator* wrap_;             // of a tied model's first and last stage
   TensorStream activations_in_, activations_out_, gradients_in_, gradients_out_, embedded_;
   int64_t shared_bytes_ = 0;
 };

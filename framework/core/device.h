@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "framework/core/background.h"
 #include "framework/core/pulse.h"
 
 namespace fern {
@@ -24,8 +25,8 @@ void cuda_free(void* data) noexcept;
 class Profile;
 
 // The stream of work an op is queued on. On the CPU work is done when the call returns. A stream may carry a
-// profile (framework/core/profile.h), borrowed, that its ops are timed in, and a pulse, borrowed, that says
-// where it is.
+// profile (framework/core/profile.h) that its ops are timed in, a pulse that says where it is, and a
+// background that goes on between ops; all are borrowed.
 class Stream {
  public:
   explicit Stream(Device device = Device::kCpu) : device_(device) {}
@@ -33,8 +34,11 @@ class Stream {
   Profile* profile() const { return profile_; }
   void set_profile(Profile* profile) { profile_ = profile; }
   void set_pulse(Pulse* pulse) { pulse_ = pulse; }
+  void set_background(Background* background) { background_ = background; }
+  // Between ops.
   void beat() const {
     if (pulse_ != nullptr) pulse_->beat();
+    if (background_ != nullptr) background_->go_on();
   }
   void begin_step(int64_t step) const {
     if (pulse_ != nullptr) pulse_->begin_step(step);
@@ -47,6 +51,7 @@ class Stream {
   Device device_;
   Profile* profile_ = nullptr;
   Pulse* pulse_ = nullptr;
+  Background* background_ = nullptr;
 };
 
 }  // namespace fern

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "framework/core/background.h"
 #include "framework/core/tensor.h"
 #include "framework/model/transformer.h"
 
@@ -12,10 +13,10 @@ namespace fern {
 // Tensors are T x D of the model's dtype (Transformer::input_of() and its like), of which ranks that share
 // matrices exchange each its rows with the one of the same share; those that are empty, or that no other
 // process holds the layers for, are not exchanged. Each kind goes in the order of the
-// micro-batches. Sending does not wait for the other side.
-class StageLink {
+// micro-batches. Sending does not wait for the other side; what was sent moves while ops run, from one to the
+// next.
+class StageLink : public Background {
  public:
-  virtual ~StageLink() = default;
   // Which of the stages this is.
   virtual int64_t stage() const = 0;
   virtual int64_t stages() const = 0;
@@ -39,6 +40,7 @@ class SoloLink final : public StageLink {
  public:
   int64_t stage() const override { return 0; }
   int64_t stages() const override { return 1; }
+  void go_on() override {}
   void begin_step(const Transformer&, int64_t) override {}
   void receive_activations(const Tensor&) override {}
   void send_activations(const Tensor&) override {}

@@ -27,6 +27,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
         all, config.reduction_shards);
   if (parts.model.config().expert_layers() > 0)
     experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
+  if (link_.stages() > 1) stream_.set_background(&link_);
   const int64_t micro_batches = parts.gradients.shards() * micro_batches_a_shard();
   const BatchShape& shape = parts.loader.shape();
   actions_ = one_forward_one_backward(link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
