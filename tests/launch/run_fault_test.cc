@@ -123,5 +123,16 @@ TEST_F(Fault, RestartGoesOnWithTheRanksThatAreLeft) {
   EXPECT_EQ(weights_hash(checkpoints("restarted").back()), weights_hash(checkpoints("whole").back()));
 }
 
+// Of three ranks left two can be the stages.
+TEST_F(Fault, RestartKeepsTheStages) {
+  std::vector<std::string> words = command("kill", "stages", {"--restarts", "1"});
+  words.insert(words.end(), {"--set", "parallel.pipeline=2"});
+  const Outcome outcome = Program(words).wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.err, "rank 2 is gone")) << outcome.err;
+  EXPECT_TRUE(has(outcome.err, "on 2 rank(s): the most of the 3 left")) << outcome.err;
+  EXPECT_EQ(weights_hash(checkpoints("stages").back()), weights_hash(checkpoints("whole").back()));
+}
+
 }  // namespace
 }  // namespace fern
