@@ -126,6 +126,8 @@ std::vector<int64_t> counts_of_cells(std::span<const uint64_t> positions, const 
 Pattern changed(const Pattern& now, std::span<const uint64_t> dropped, std::span<const uint64_t> grown) {
   const std::vector<uint64_t> before = block_positions(now);
   std::vector<uint64_t> kept, after;
+  kept.reserve(before.size());
+  after.reserve(before.size() + grown.size());
   std::set_difference(before.begin(), before.end(), dropped.begin(), dropped.end(), std::back_inserter(kept));
   std::merge(kept.begin(), kept.end(), grown.begin(), grown.end(), std::back_inserter(after));
   expect(kept.size() + dropped.size() == before.size(),

@@ -13,7 +13,10 @@ struct Cells {
   int64_t count = 1;      // of the weight
   int64_t positions = 0;  // of a cell
 
-  int64_t of(uint64_t position) const { return static_cast<int64_t>(position) / positions; }
+  // In 32 bits, which positions fit in (kMostPositions) and processors divide faster.
+  int64_t of(uint64_t position) const {
+    return static_cast<uint32_t>(position) / static_cast<uint32_t>(positions);
+  }
   bool whole() const { return count == 1; }
 };
 

@@ -213,6 +213,7 @@ void GrowthScores::clear() {
 std::vector<uint64_t> GrowthScores::state() const {
   std::vector<uint64_t> state = whole_->best(first_, first_ + static_cast<uint64_t>(weight_.blocks()));
   for (uint64_t& worth : state) worth += first_;  // to the weight's own position
+  state.reserve(state.size() + worth_.size());
   std::copy_if(worth_.begin(), worth_.end(), std::back_inserter(state),
                [](uint64_t worth) { return worth != 0; });
   return state;

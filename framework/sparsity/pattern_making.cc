@@ -12,13 +12,17 @@ Pattern pattern_at(const SparseWeight& weight, std::span<const uint64_t> positio
   std::vector<int64_t> row_begin(static_cast<size_t>(weight.block_rows()) + 1);
   std::vector<uint16_t> index;
   index.reserve(positions.size());
+  size_t row = 0;
+  uint64_t first = 0;  // position in the row
   for (const uint64_t position : positions) {
-    expect(position / columns + 1 < row_begin.size(), "[pattern] {}: expected a position below {}, got {}",
-           weight.name, weight.blocks(), position);
-    index.push_back(static_cast<uint16_t>(position % columns));
-    ++row_begin[position / columns + 1];
+    expect(first <= position && position < static_cast<uint64_t>(weight.blocks()),
+           "[pattern] {}: expected ascending rows of positions below {}, got {}", weight.name,
+           weight.blocks(), position);
+    for (; position >= first + columns; first += columns)
+      row_begin[++row] = static_cast<int64_t>(index.size());
+    index.push_back(static_cast<uint16_t>(position - first));
   }
-  for (size_t r = 1; r < row_begin.size(); ++r) row_begin[r] += row_begin[r - 1];
+  while (++row < row_begin.size()) row_begin[row] = static_cast<int64_t>(index.size());
   return {weight.rows, weight.columns, weight.block, std::move(row_begin), std::move(index)};
 }
 

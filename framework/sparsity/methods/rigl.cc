@@ -1,6 +1,7 @@
 // RigL: the smallest weights go, those with the largest gradients come. Evci et al. 2020, "Rigging the
 // lottery".
 #include "framework/sparsity/methods/drop_and_grow.h"
+#include "framework/sparsity/methods/global_choice.h"
 #include "framework/sparsity/methods/table.h"
 
 namespace fern {
@@ -35,6 +36,7 @@ class Rigl final : public DropAndGrow {
     const Cells cells = this->cells(weight);
     std::vector<int64_t> left(counts.begin(), counts.end());
     std::vector<uint64_t> grown;
+    grown.reserve(static_cast<size_t>(sum(counts)));
     for (const Candidate& candidate : view.candidates)  // best first in each cell
       if (left[static_cast<size_t>(cells.of(candidate.position))]-- > 0) grown.push_back(candidate.position);
     return grown;
