@@ -25,6 +25,7 @@ ModelConfig cut(ModelConfig model) {
   model.heads = std::clamp<int64_t>(kBlock / head_size, 1, model.heads);
   model.kv_heads = 1;
   model.hidden = model.heads * head_size;
+  model.head_dim = 0;
   model.ffn = std::min(model.ffn, kBlock);
   model.experts.every = 1;
   model.experts.ffn = std::min(model.experts.ffn, kBlock);

@@ -134,7 +134,8 @@ int64_t tensor_axis_bytes(const ModelConfig& config, const ModelPart& part, cons
   const auto wide_bytes = static_cast<int64_t>(size_of(wide_of(config.dtype)));
   const int64_t of_activations =
       gathers * gathered(tokens, row_bytes) + scatters * scattered(tokens, row_bytes);
-  const int64_t of_norms = (blocks + heads) * summed(config.hidden, wide_bytes);
+  const int64_t of_norms = (blocks + heads) * summed(config.hidden, wide_bytes) +
+                           (config.qk_norm ? layers * summed(2 * config.head_size(), wide_bytes) : 0);
   const int64_t of_gates = expert_layers * summed(tokens, config.experts.active * wide_bytes);
   return of_activations + of_norms + of_gates + heads * gathered(axis.size(), targets * 3 * 8);
 }

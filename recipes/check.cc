@@ -48,6 +48,17 @@ class Checker {
 
   void model() const {
     const ModelConfig& m = recipe_.model;
+    if (m.head_dim == 0) heads_divide_hidden();
+    if (m.head_dim % 2 != 0)
+      fail_usage("{}: model.head_dim = {}: expected an even number, for rotary positions: {} or {}",
+                 at("model.head_dim"), m.head_dim, m.head_dim - 1, m.head_dim + 1);
+    if (m.heads % m.kv_heads != 0)
+      fail_usage("{}: model.kv_heads = {} does not divide model.heads = {}; one of {} would",
+                 at("model.kv_heads"), m.kv_heads, m.heads, fmt::join(divisors(m.heads), ", "));
+  }
+
+  void heads_divide_hidden() const {
+    const ModelConfig& m = recipe_.model;
     std::vector<int64_t> heads;
     for (const int64_t d : divisors(m.hidden))
       if (m.hidden / d % 2 == 0) heads.push_back(d);
@@ -61,9 +72,6 @@ class Checker {
           "{}: model.heads = {} makes heads of {} values, and rotary positions need an even number; "
           "one of {} would do",
           at("model.heads"), m.heads, m.head_size(), fmt::join(heads, ", "));
-    if (m.heads % m.kv_heads != 0)
-      fail_usage("{}: model.kv_heads = {} does not divide model.heads = {}; one of {} would",
-                 at("model.kv_heads"), m.kv_heads, m.heads, fmt::join(divisors(m.heads), ", "));
   }
 
   void experts() const {
@@ -129,13 +137,11 @@ class Checker {
   void shares() const {
     const int64_t ranks = recipe_.mesh.tensor;
     if (ranks == 1) return;
-    if (recipe_.model.kv_heads % ranks != 0)
-      fail_usage(
-          "{}: parallel.tensor = {} does not divide model.kv_heads = {}, and each rank has whole heads; one "
-          "of {} "
-          "would",
-          at("parallel.tensor"), ranks, recipe_.model.kv_heads,
-          fmt::join(divisors(recipe_.model.kv_heads), ", "));
+    try {
+      validate_head_shares(recipe_.model, ranks);
+    } catch (const Error& error) {
+      fail_usage("{}: {}", at("parallel.tensor"), error.what());
+    }
     if (recipe_.sparsity.method != SparsityMethod::kDense)
       fail_usage(
           "{}: parallel.tensor = {}: patterns of sparsity.method = \"{}\" are not shared by ranks; expected "

@@ -22,7 +22,9 @@ std::vector<Field> model_sizes() {
        .required = true},
       {.key = "model.heads",
        .place = [](Recipe& r) -> Place { return &r.model.heads; },
-       .meaning = "Query heads of attention. Divides model.hidden, and hidden / heads is even.",
+       .meaning =
+           "Query heads of attention. Unless model.head_dim is given, it divides model.hidden, and hidden / "
+           "heads is even.",
        .raising = "more, narrower views of the context; the cost hardly changes",
        .least = 1,
        .most = 1024,
@@ -35,6 +37,13 @@ std::vector<Field> model_sizes() {
        .least = 1,
        .most = 1024,
        .required = true},
+      {.key = "model.head_dim",
+       .place = [](Recipe& r) -> Place { return &r.model.head_dim; },
+       .meaning = "Size of a head, even; 0: model.hidden / model.heads.",
+       .raising =
+           "heads see more; attention's parameters and time, and the key-value cache, grow in proportion",
+       .least = 0,
+       .most = 65536},
       {.key = "model.ffn",
        .place = [](Recipe& r) -> Place { return &r.model.ffn; },
        .meaning = "Inner width of the SwiGLU feed-forward; about 8/3 of hidden is usual.",
@@ -84,6 +93,13 @@ std::vector<Field> model_choices() {
        .raising = "steadier numbers for tiny activations, a slight bias for all",
        .least = 1e-12,
        .most = 1},
+      {.key = "model.qk_norm",
+       .place = [](Recipe& r) -> Place { return &r.model.qk_norm; },
+       .meaning =
+           "RMSNorm of each head's queries and keys before they are rotated, with a gain for all query "
+           "heads of a layer and one for all key heads, as Qwen3 has it: scores of attention keep their "
+           "size, so training bears a higher learning rate. Such a model is exported as Qwen3, or with "
+           "experts as Qwen3-MoE."},
       {.key = "model.recompute",
        .place = [](Recipe& r) -> Place { return &r.model.recompute; },
        .meaning =

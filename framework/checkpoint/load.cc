@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <string_view>
 
 #include "framework/checkpoint/checkpoint.h"
 #include "framework/checkpoint/dataset_file.h"
@@ -92,12 +93,19 @@ void load_weights(const Parameters& whole, Parameters& parameters, const fs::pat
 }  // namespace
 
 std::string model_difference(const nlohmann::json& checkpoint_model, const nlohmann::json& own_model) {
-  constexpr std::array kFields = {"vocabulary", "layers",         "hidden",     "heads",        "kv_heads",
-                                  "ffn",        "tie_embeddings", "rope_theta", "norm_epsilon", "experts"};
+  constexpr std::array<std::string_view, 12> kFields = {
+      "vocabulary", "layers",         "hidden",     "heads",        "kv_heads", "head_dim",
+      "ffn",        "tie_embeddings", "rope_theta", "norm_epsilon", "qk_norm",  "experts"};
+  // Only a model that has them speaks of these.
+  const auto value_of = [](const nlohmann::json& model, std::string_view field) {
+    const nlohmann::json usual = field == "qk_norm"    ? nlohmann::json(false)
+                                 : field == "head_dim" ? nlohmann::json(0)
+                                                       : nlohmann::json();
+    return model.value(field, usual);
+  };
   std::string text;
-  for (const char* field : kFields) {
-    const nlohmann::json theirs = checkpoint_model.value(field, nlohmann::json());
-    const nlohmann::json ours = own_model.value(field, nlohmann::json());
+  for (const std::string_view field : kFields) {
+    const nlohmann::json theirs = value_of(checkpoint_model, field), ours = value_of(own_model, field);
     if (theirs != ours)
       text += fmt::format("{}{} {} (here {})", text.empty() ? "" : ", ", field, theirs.dump(), ours.dump());
   }

@@ -31,16 +31,28 @@ ParameterRun add_qkv(Parameters& parameters, const TensorAxis& axis, const Model
 
 ParameterRun add_output(Parameters& parameters, const TensorAxis& axis, const ModelConfig& config,
                         int64_t layer) {
+  const Placement place = axis.columns(config.query_size());
   return {
-      parameters.add(name_in(layer, "self_attn.o_proj"), {config.hidden, axis.own(config.hidden).elements()},
-                     ParameterKind::kMatrix, residual_initial_std(config), 1, axis.columns(config.hidden)),
+      parameters.add(name_in(layer, "self_attn.o_proj"), {config.hidden, axis.own(place.whole).elements()},
+                     ParameterKind::kMatrix, residual_initial_std(config), 1, place),
       1};
+}
+
+std::optional<QkNorm> add_qk_norm(Parameters& parameters, TensorAxis& axis, const ModelConfig& config,
+                                  int64_t layer) {
+  if (!config.qk_norm) return std::nullopt;
+  return QkNorm(parameters, axis, config, fmt::format("model.layers.{}.self_attn", layer));
 }
 
 }  // namespace
 
 AttentionBlock::Saved AttentionBlock::Saved::first(int64_t tokens) const {
-  return {x_TD.rows(0, tokens), rstd_T.rows(0, tokens), qkv_TE.rows(0, tokens), o_TM.rows(0, tokens), {}};
+  return {.x_TD = x_TD.rows(0, tokens),
+          .rstd_T = rstd_T.rows(0, tokens),
+          .raw_TJ = raw_TJ.empty() ? raw_TJ : raw_TJ.rows(0, tokens),
+          .qkv_TE = qkv_TE.rows(0, tokens),
+          .o_TM = o_TM.rows(0, tokens),
+          .lse_HT = {}};
 }
 
 AttentionBlock::AttentionBlock(Parameters& parameters, TensorAxis& axis, ContextAxis& context,
@@ -50,6 +62,7 @@ AttentionBlock::AttentionBlock(Parameters& parameters, TensorAxis& axis, Context
       share_(config, axis),
       norm_(parameters, axis, name_in(layer, "input_layernorm"), config.hidden, config.norm_epsilon),
       qkv_proj_(parameters, add_qkv(parameters, axis, config, layer)),
+      qk_norm_(add_qk_norm(parameters, axis, config, layer)),
       o_proj_(parameters, add_output(parameters, axis, config, layer)),
       attention_(context, share_.heads, share_.kv_heads) {}
 
@@ -57,8 +70,14 @@ AttentionBlock::Saved AttentionBlock::allocate(Arena& arena, int64_t tokens) con
   const auto take = [&](Shape shape) { return arena.allocate(config_.dtype, shape); };
   const auto take_wide = [&](Shape shape) { return arena.allocate(wide_of(config_.dtype), shape); };
   const int64_t own_tokens = axis_.own(tokens).elements();
-  return {take({own_tokens, config_.hidden}), take_wide({own_tokens}), take({tokens, share_.qkv_size()}),
-          take({tokens, share_.query_size()}), take_wide({share_.heads, tokens})};
+  Saved saved = {.x_TD = take({own_tokens, config_.hidden}),
+                 .rstd_T = take_wide({own_tokens}),
+                 .raw_TJ = {},
+                 .qkv_TE = take({tokens, share_.qkv_size()}),
+                 .o_TM = take({tokens, share_.query_size()}),
+                 .lse_HT = take_wide({share_.heads, tokens})};
+  if (qk_norm_) saved.raw_TJ = take({tokens, share_.query_size() + share_.kv_size()});
+  return saved;
 }
 
 void AttentionBlock::reserve_packed(PackingRooms& rooms, const WeightUse& use) {
@@ -87,6 +106,7 @@ void AttentionBlock::backward(Tensor dx_TD, const Saved& saved, const BlockScrat
                       positions, scratch.ring, stream);
   rotary_backward(scratch.dqkv_TE, positions.cos_PK, positions.sin_PK, positions.position_T, share_.heads,
                   share_.kv_heads, stream);
+  if (qk_norm_) qk_norm_->backward(scratch.dqkv_TE, saved.raw_TJ, scratch.dgain_2K, sink, stream);
   norm_.forward(axis_.own_rows(n_TD), saved.x_TD, saved.rstd_T, {}, stream);
   axis_.all_gather(n_TD, stream);
   qkv_proj_.backward_weight(scratch.dqkv_TE, n_TD, stream);
@@ -116,6 +136,7 @@ void AttentionBlock::project(const Saved& saved, const BlockScratch& scratch, co
   norm_.forward(axis_.own_rows(scratch.n_TD), saved.x_TD, saved.rstd_T, residual_TD, stream);
   axis_.all_gather(scratch.n_TD, stream);
   qkv_proj_.forward(saved.qkv_TE, scratch.n_TD, stream);
+  if (qk_norm_) qk_norm_->forward(saved.qkv_TE, saved.raw_TJ, stream);
   rotary_forward(saved.qkv_TE, positions.cos_PK, positions.sin_PK, positions.position_T, share_.heads,
                  share_.kv_heads, offset, stream);
 }

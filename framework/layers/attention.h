@@ -1,13 +1,16 @@
-// The attention block of a layer: norm, queries, keys and values, rotation, attention, output projection.
-// Letters as in block.h; B new tokens, C capacity of a cache, N = G K.
+// The attention block of a layer: norm, queries, keys and values, their norms where the model has them,
+// rotation, attention, output projection. Letters as in block.h; B new tokens, C capacity of a cache,
+// N = G K, J = (H + G) K.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "framework/core/arena.h"
 #include "framework/layers/block.h"
 #include "framework/layers/linear.h"
 #include "framework/layers/norm.h"
+#include "framework/layers/qk_norm.h"
 #include "framework/model/config.h"
 #include "framework/model/parameters.h"
 
@@ -22,7 +25,9 @@ class AttentionBlock {
  public:
   // What backward needs.
   struct Saved {
-    Tensor x_TD, rstd_T, qkv_TE, o_TM, lse_HT;
+    Tensor x_TD, rstd_T;
+    Tensor raw_TJ;  // queries and keys before their norms; none without these
+    Tensor qkv_TE, o_TM, lse_HT;
     Saved first(int64_t tokens) const;  // of the first tokens only; without lse
   };
 
@@ -56,7 +61,9 @@ class AttentionBlock {
   TensorAxis& axis_;
   LayerShare share_;
   Norm norm_;
-  Linear qkv_proj_, o_proj_;
+  Linear qkv_proj_;
+  std::optional<QkNorm> qk_norm_;
+  Linear o_proj_;
   RingAttention attention_;
 };
 

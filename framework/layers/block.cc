@@ -56,12 +56,13 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, con
                                     const TokenDispatcher& dispatcher, int64_t tokens) {
   const LayerShare share(config, axis);
   BlockScratch scratch;
-  scratch.n_TD = arena.allocate(config.dtype, {tokens, config.hidden});
+  const Tensor narrow = arena.allocate(config.dtype, {tokens, std::max(config.hidden, share.query_size())});
   const Tensor wide = arena.allocate(config.dtype, {tokens, wide_size(config, share, dispatcher)});
   const auto view = [&](const Tensor& memory, int64_t rows, int64_t size) {
     return Tensor(memory.data(), config.dtype, {rows, size});
   };
-  scratch.do_TM = view(scratch.n_TD, tokens, share.query_size());
+  scratch.n_TD = view(narrow, tokens, config.hidden);
+  scratch.do_TM = view(narrow, tokens, share.query_size());
   scratch.h_TF = view(wide, tokens, share.ffn);
   scratch.dqkv_TE = view(wide, tokens, share.qkv_size());
   scratch.dhidden_TD = view(wide, tokens, config.hidden);
@@ -69,6 +70,7 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, con
   if (axis.size() > 1) {
     scratch.dy_TD = arena.allocate(config.dtype, {tokens, config.hidden});
     scratch.dw_D = arena.allocate(wide_of(config.dtype), {config.hidden});
+    if (config.qk_norm) scratch.dgain_2K = arena.allocate(wide_of(config.dtype), {2 * share.head_size});
   }
   if (config.expert_layers() > 0) {
     scratch.h_QF = view(wide, tokens * rows_of_token(config, dispatcher), share.expert_ffn);
@@ -84,6 +86,7 @@ BlockScratch BlockScratch::first(int64_t tokens) const {
           .do_TM = {},
           .dy_TD = {},
           .dw_D = {},
+          .dgain_2K = {},
           .h_TF = h_TF.rows(0, tokens),
           .h_TS = cut(h_TS, tokens),
           .h_QF = cut(h_QF, tokens * active),

@@ -25,7 +25,7 @@ namespace fern {
 struct BlockScratch {
   Tensor n_TD;                                   // all rows of the norm's output, or of a tensor of its size
   Tensor do_TM;                                  // in the memory of n_TD
-  Tensor dy_TD, dw_D;                            // of several ranks: all rows of dy; a norm's gradient
+  Tensor dy_TD, dw_D, dgain_2K;                  // of several ranks: all rows of dy; norms' gradients
   Tensor h_TF, h_TS, h_QF, dqkv_TE, dhidden_TD;  // wide
   Tensor delta_HT;
   // Of layers with experts: rows of their inputs or outputs, those of this rank's tokens and those at its

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "framework/core/divisors.h"
 
@@ -23,13 +25,22 @@ void expect_positive(const char* name, double value) {
 }
 
 // Rotation pairs the two halves of a head, so a head's size is even.
-void expect_heads_fit(const ModelConfig& config) {
+void expect_heads_divide_hidden(const ModelConfig& config) {
   if (config.hidden % 2 != 0)
     fail_usage("model.hidden = {}: expected an even number, so that a head can be rotated: {} or {}",
                config.hidden, config.hidden - 1, config.hidden + 1);
   if (config.heads < 1 || config.hidden % config.heads != 0 || config.head_size() % 2 != 0)
     fail_usage("model.heads = {}: expected a divisor of model.hidden = {} that leaves an even head size: {}",
                config.heads, config.hidden, fmt::join(divisors(config.hidden / 2), ", "));
+}
+
+void expect_heads_fit(const ModelConfig& config, int64_t most_width) {
+  expect_between("heads", config.heads, 1, most_width);
+  expect_between("head_dim", config.head_dim, 0, most_width / config.heads);
+  if (config.head_dim == 0) expect_heads_divide_hidden(config);
+  if (config.head_dim % 2 != 0)
+    fail_usage("model.head_dim = {}: expected an even number, so that a head can be rotated: {} or {}",
+               config.head_dim, config.head_dim - 1, config.head_dim + 1);
   if (config.kv_heads < 1 || config.heads % config.kv_heads != 0)
     fail_usage("model.kv_heads = {}: expected a divisor of model.heads = {}: {}", config.kv_heads,
                config.heads, fmt::join(divisors(config.heads), ", "));
@@ -62,7 +73,7 @@ void validate(const ModelConfig& config) {
   expect_between("vocabulary", config.vocabulary, 2, kMostIds);
   expect_between("layers", config.layers, 1, 10000);
   expect_between("hidden", config.hidden, 2, kMostWidth);
-  expect_heads_fit(config);
+  expect_heads_fit(config, kMostWidth);
   expect_between("ffn", config.ffn, 1, kMostWidth);
   expect_between("context", config.context, 1, 1 << 24);
   expect_positive("rope_theta", config.rope_theta);
@@ -72,12 +83,22 @@ void validate(const ModelConfig& config) {
     fail_usage("model.dtype = {}: expected f32 or bf16 (f64 for checks)", name_of(config.dtype));
 }
 
+void validate_head_shares(const ModelConfig& config, int64_t ranks) {
+  if (config.kv_heads % ranks == 0) return;
+  std::vector<int64_t> others = divisors(config.heads);
+  std::erase_if(others, [&](int64_t kv_heads) { return kv_heads % ranks != 0; });
+  const std::string instead =
+      others.empty()
+          ? fmt::format("model.heads (now {}) and model.kv_heads to multiples of {}", config.heads, ranks)
+          : fmt::format("model.kv_heads to one of {} (model.heads = {})", fmt::join(others, ", "),
+                        config.heads);
+  fail_usage(
+      "parallel.tensor = {}: each rank has whole heads, so it must divide model.kv_heads = {}: {}; or set {}",
+      ranks, config.kv_heads, fmt::join(divisors(config.kv_heads), ", "), instead);
+}
+
 void validate_shares(const ModelConfig& config, int64_t ranks) {
-  if (config.kv_heads % ranks != 0)
-    fail_usage(
-        "parallel.tensor = {}: each rank has whole heads, so it must divide model.kv_heads = {}: {}; or set "
-        "model.kv_heads to a multiple of {} that divides model.heads = {}",
-        ranks, config.kv_heads, fmt::join(divisors(config.kv_heads), ", "), ranks, config.heads);
+  validate_head_shares(config, ranks);
   const int64_t least = std::min({config.vocabulary, config.ffn, config.expert_ffn()});
   if (ranks > least)
     fail_usage("parallel.tensor = {}: expected at most {}, the least of vocabulary, ffn and experts.ffn",

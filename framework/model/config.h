@@ -40,19 +40,22 @@ struct ModelConfig {
   int64_t vocabulary = 0;  // V: rows of the embedding
   int64_t layers = 0;      // L
   int64_t hidden = 0;      // D
-  int64_t heads = 0;       // H query heads; divides hidden, head size D / H is even
+  int64_t heads = 0;       // H query heads
   int64_t kv_heads = 0;    // G key and value heads; divides heads
+  int64_t head_dim = 0;    // K, the size of a head, even; 0: D / H, which H then divides
   int64_t ffn = 0;         // F, the inner size of the SwiGLU
   int64_t context = 0;     // most positions in one packed sequence
   bool tie_embeddings = true;
   double rope_theta = 10000.0;
   double norm_epsilon = 1e-5;
+  bool qk_norm = false;  // RMSNorm of each head's queries and keys (layers/qk_norm.h)
   DType dtype = DType::kF32;
   bool recompute = false;  // recompute a layer's inner activations in backward instead of storing them
 
   ExpertConfig experts = {};
 
-  int64_t head_size() const { return hidden / heads; }
+  int64_t head_size() const { return head_dim > 0 ? head_dim : hidden / heads; }
+  int64_t query_size() const { return heads * head_size(); }  // M, of all heads
   bool has_experts(int64_t layer) const { return experts.count > 0 && (layer + 1) % experts.every == 0; }
   int64_t expert_layers() const { return experts.count > 0 ? layers / experts.every : 0; }
   int64_t expert_ffn() const { return experts.ffn > 0 ? experts.ffn : ffn; }
@@ -70,6 +73,8 @@ inline double residual_initial_std(const ModelConfig& config) {
 void validate(const ModelConfig& config);
 // Errors (kBadUsage): so many ranks cannot share its matrices (parallel.tensor), with the numbers that can.
 void validate_shares(const ModelConfig& config, int64_t ranks);
+// Of these errors that of the heads, which needs no vocabulary.
+void validate_head_shares(const ModelConfig& config, int64_t ranks);
 // Errors (kBadUsage): so many ranks cannot share its sequences (parallel.context), with what can.
 void validate_context(const ModelConfig& config, int64_t ranks);
 // Errors (kBadUsage): more ranks than experts would share them (parallel.expert).

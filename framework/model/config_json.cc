@@ -40,6 +40,8 @@ nlohmann::json to_json(const ModelConfig& config) {
                          {"kv_heads", config.kv_heads},     {"ffn", config.ffn},
                          {"context", config.context},       {"tie_embeddings", config.tie_embeddings},
                          {"rope_theta", config.rope_theta}, {"norm_epsilon", config.norm_epsilon}};
+  if (config.query_size() != config.hidden) json["head_dim"] = config.head_size();
+  if (config.qk_norm) json["qk_norm"] = true;
   if (config.experts.count > 0) json["experts"] = to_json(config, config.experts);
   return json;
 }
@@ -57,6 +59,8 @@ ModelConfig model_config_from_json(const nlohmann::json& json) {
     config.tie_embeddings = json.at("tie_embeddings");
     config.rope_theta = json.at("rope_theta");
     config.norm_epsilon = json.at("norm_epsilon");
+    config.head_dim = json.value("head_dim", int64_t{0});
+    config.qk_norm = json.value("qk_norm", false);
     if (json.contains("experts")) config.experts = experts_from_json(json.at("experts"));
   } catch (const nlohmann::json::exception& error) {
     fail("the manifest does not describe a model: {}", error.what());

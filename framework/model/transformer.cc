@@ -391,15 +391,14 @@ namespace {
 
 double training_flops(const ModelConfig& config, int64_t weights, int64_t context) {
   return 6.0 * static_cast<double>(weights) +
-         6.0 * static_cast<double>(config.layers * config.hidden) * static_cast<double>(context);
+         6.0 * static_cast<double>(config.layers * config.query_size()) * static_cast<double>(context);
 }
 
 }  // namespace
 
 double training_flops_per_token(const ModelConfig& config, int64_t context) {
   const ExpertConfig& experts = config.experts;
-  const int64_t qkv_size = (config.heads + 2 * config.kv_heads) * config.head_size();
-  const int64_t attention = config.hidden * (qkv_size + config.hidden);
+  const int64_t attention = config.hidden * 2 * (config.heads + config.kv_heads) * config.head_size();
   const int64_t dense_layers = config.layers - config.expert_layers();
   const int64_t of_experts = experts.count + 3 * (experts.active + experts.shared) * config.expert_ffn();
   const int64_t matrices = config.layers * attention + dense_layers * 3 * config.hidden * config.ffn +

@@ -1,4 +1,4 @@
-// The tiny Llama of make_llama_golden.py: its weights, documents and optimizer from a golden file.
+// The tiny Llama, or Qwen3, of make_llama_golden.py: its weights, documents and optimizer from a golden file.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -33,7 +33,8 @@ inline ModelConfig golden_config(const nlohmann::json& json) {
           .kv_heads = json.at("kv_heads"),
           .ffn = json.at("ffn"),
           .context = json.at("context"),
-          .tie_embeddings = false};
+          .tie_embeddings = false,
+          .qk_norm = json.value("qk_norm", false)};
 }
 
 // All documents back to back; they fill whole sequences.

@@ -1,4 +1,5 @@
-// Training a tiny Llama against PyTorch's numbers (llama_golden.json, made by make_llama_golden.py).
+// Training a tiny Llama, and a tiny Qwen3, against PyTorch's numbers (llama_golden.json and qwen_golden.json,
+// made by make_llama_golden.py).
 #include <cstdlib>
 
 #include "tests/golden/golden_llama.h"

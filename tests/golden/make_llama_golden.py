@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Writes llama_golden.json: ten training losses of a tiny Llama, and every gradient at its first step.
+"""Writes llama_golden.json or qwen_golden.json: ten training losses of a tiny Llama or Qwen3, and every gradient at its
+first step.
 
 The other side of llama_golden_test.cc. Needs torch and transformers:
-    python make_llama_golden.py > llama_golden.json
+    python make_llama_golden.py llama > llama_golden.json
+    python make_llama_golden.py qwen3 > qwen_golden.json
 Initial weights, documents and the optimizer's settings are in the file or follow from formulas that both sides
 share. Documents are run one by one, so the test also shows that packing them changes nothing.
 """
@@ -28,14 +30,18 @@ def uniform(stream, count):
     return values
 
 
-def make_model():
+def make_model(family):
     torch.set_default_dtype(torch.float32)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+    sizes = dict(
         vocab_size=CONFIG["vocabulary"], hidden_size=CONFIG["hidden"], intermediate_size=CONFIG["ffn"],
         num_hidden_layers=CONFIG["layers"], num_attention_heads=CONFIG["heads"],
         num_key_value_heads=CONFIG["kv_heads"], max_position_embeddings=CONFIG["context"], rms_norm_eps=1e-5,
-        tie_word_embeddings=False, attention_bias=False, mlp_bias=False, use_cache=False,
-        attn_implementation="eager"))
+        tie_word_embeddings=False, attention_bias=False, use_cache=False, attn_implementation="eager")
+    if family == "llama":
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, mlp_bias=False))
+    else:
+        head_dim = CONFIG["hidden"] // CONFIG["heads"]
+        model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**sizes, head_dim=head_dim))
     with torch.no_grad():
         for stream, (name, weight) in enumerate(model.named_parameters()):
             noise = torch.tensor(uniform(stream, weight.numel()), dtype=torch.float64) * 2 - 1
@@ -75,7 +81,8 @@ def make_optimizer(model):
 
 
 def main():
-    model, documents = make_model(), make_documents()
+    family = sys.argv[1]
+    model, documents = make_model(family), make_documents()
     optimizer = make_optimizer(model)
     losses, gradients = [], []
     for step in range(STEPS):
@@ -88,9 +95,10 @@ def main():
         torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER["clip_norm"])
         optimizer.step()
         losses.append(float(f"{loss.item():.9g}"))
-    json.dump(dict(made_with=f"torch {torch.__version__}, transformers {transformers.__version__}", config=CONFIG,
-                   optimizer=OPTIMIZER, documents=documents, losses=losses, gradients=gradients),
-              sys.stdout, separators=(",", ":"))
+    made_with = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    config = CONFIG | (dict(qk_norm=True) if family == "qwen3" else {})
+    json.dump(dict(made_with=made_with, config=config, optimizer=OPTIMIZER, documents=documents, losses=losses,
+                   gradients=gradients), sys.stdout, separators=(",", ":"))
     print()
 
 

@@ -27,8 +27,15 @@ TEST(RunMemory, ARunThatDoesNotFitIsRefusedNamingTheLargestPart) {
 }
 
 TEST(RunMemory, AModelTakesTheArenasThatWereMeasured) {
-  const ModelConfig model = {
-      .vocabulary = 50, .layers = 2, .hidden = 16, .heads = 2, .kv_heads = 1, .ffn = 24, .context = 8};
+  const ModelConfig model = {.vocabulary = 50,
+                             .layers = 2,
+                             .hidden = 16,
+                             .heads = 2,
+                             .kv_heads = 1,
+                             .head_dim = 12,
+                             .ffn = 24,
+                             .context = 8,
+                             .qk_norm = true};
   Recipe recipe;
   recipe.batch = {.sequences = 8, .micro_sequences = 2, .reduction_shards = 4};
   EXPECT_EQ(CutModel::bytes(model, recipe, Mesh{}), measure_arenas(model, recipe, Mesh{}).total());

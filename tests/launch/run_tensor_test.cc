@@ -84,8 +84,13 @@ TEST_F(TensorRun, SendsWhatThePlanSays) {
 TEST_F(TensorRun, WhatCannotBeSharedIsRefusedWithWhatCan) {
   const Outcome heads = run_fern_on(3, train("refused", shares(3)));
   EXPECT_EQ(heads.exit_code, 2);
-  EXPECT_TRUE(has(heads.err, "does not divide model.kv_heads = 2")) << heads.err;
-  EXPECT_TRUE(has(heads.err, "one of 1, 2 would")) << heads.err;
+  EXPECT_TRUE(has(heads.err,
+                  "it must divide model.kv_heads = 2: 1, 2; or set model.heads (now 4) and model.kv_heads to "
+                  "multiples of 3"))
+      << heads.err;
+  const Outcome few = run_fern_on(4, train("refused", shares(4)));
+  EXPECT_EQ(few.exit_code, 2);
+  EXPECT_TRUE(has(few.err, "or set model.kv_heads to one of 4 (model.heads = 4)")) << few.err;
   const Outcome ranks = run_fern_on(3, train("refused", shares(2)));
   EXPECT_EQ(ranks.exit_code, 2);
   EXPECT_TRUE(has(ranks.err, "does not divide the 3 ranks; start 4 (mpirun -n 4)")) << ranks.err;

@@ -81,6 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"recompute", {.shards = 4, .tied = false, .recompute = true}},
         Case{"recompute_tied", {.shards = 4, .tied = true, .recompute = true}},
         Case{"bf16", {.shards = 4, .tied = true, .dtype = DType::kBF16}},
+        Case{"qk_norm", {.shards = 4, .tied = true, .qk_norm = true}},
         Case{"experts", {.shards = 4, .tied = false, .experts = kExperts}},
         Case{"experts_recompute", {.shards = 4, .tied = true, .experts = kExperts, .recompute = true}},
         Case{"static_fan_in",
@@ -121,7 +122,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"two_stages_zero_untied", {.zero = 1, .shards = 4, .tied = false, .pipeline = 2}},
         Case{"two_stages_zero_2", {.zero = 2, .shards = 12, .tied = true, .pipeline = 2}},
         Case{"two_stages_zero_2_untied", {.zero = 2, .shards = 4, .tied = false, .pipeline = 2}},
-        Case{"two_stages_zero_3_untied", {.zero = 3, .shards = 12, .tied = false, .pipeline = 2}}),
+        Case{"two_stages_zero_3_untied",
+             {.zero = 3, .shards = 12, .tied = false, .pipeline = 2, .qk_norm = true}}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(Pipeline, EqualsOneProcessToTheBit) {

@@ -89,6 +89,7 @@ struct Variant {
   int64_t pipeline = 1;
   int64_t layers = 2;
   bool recompute = false;
+  bool qk_norm = false;
   DType dtype = DType::kF32;
   int64_t tensor = 1;
   int64_t heads = 4, kv_heads = 2;
@@ -102,6 +103,7 @@ struct Variant {
     ModelConfig config = small_model(tied, experts);
     config.layers = layers;
     config.recompute = recompute;
+    config.qk_norm = qk_norm;
     config.dtype = dtype;
     config.heads = heads;
     config.kv_heads = kv_heads;

@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"two_and_data_zero_2", {.zero = 2, .tied = true, .tensor = 2}},
         Case{"two_and_data_zero_3", {.zero = 3, .tied = true, .tensor = 2}},
         Case{"experts", {.tied = true, .experts = {.count = 4, .active = 2, .balance_loss = 0.01}}},
+        Case{"qk_norm", {.tied = false, .recompute = true, .qk_norm = true}},
         Case{"bf16", {.tied = true, .dtype = DType::kBF16}, 2e-2},
         Case{"stages_tied_zero",
              {.zero = 1, .tied = true, .pipeline = 2, .layers = 3, .tensor = 2, .vocabulary = 1003}},

@@ -111,6 +111,9 @@ TEST(Checkpoint, ModelDifferenceNamesTheFields) {
   EXPECT_EQ(model_difference(theirs, ours), "");
   ours["context"] = 1024;
   EXPECT_EQ(model_difference(theirs, ours), "");
+  ours["qk_norm"] = true;
+  EXPECT_EQ(model_difference(theirs, ours), "qk_norm false (here true)");
+  ours.erase("qk_norm");
   ours["layers"] = 6;
   ours["hidden"] = 128;
   EXPECT_EQ(model_difference(theirs, ours), "layers 8 (here 6), hidden 256 (here 128)");

@@ -37,6 +37,16 @@ TEST(ModelConfig, RefusesOddHeadSize) {
   EXPECT_NE(refusal(config).find("even head size: 1, 2, 3, 6"), std::string::npos) << refusal(config);
 }
 
+TEST(ModelConfig, HeadsOfTheirOwnSizeNeedNotDivideHidden) {
+  ModelConfig config = kGood;
+  config.hidden = 31;
+  config.head_dim = 6;
+  EXPECT_EQ(refusal(config), "");
+  config.head_dim = 7;
+  EXPECT_EQ(refusal(config),
+            "model.head_dim = 7: expected an even number, so that a head can be rotated: 6 or 8");
+}
+
 TEST(ModelConfig, NamesTheKvHeadsThatDivideHeads) {
   ModelConfig config = kGood;
   config.kv_heads = 3;

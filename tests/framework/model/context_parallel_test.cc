@@ -109,6 +109,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Variant{"ThreeRanks", 3}, Variant{"FourRanks", 4}, Variant{"ChunksOfOne", 24},
                     Variant{"Recomputed", 3, [](ModelConfig& c) { c.recompute = true; }},
                     Variant{"Experts", 2, add_experts},
+                    Variant{"QkNormWideHeads", 3,
+                            [](ModelConfig& c) {
+                              c.qk_norm = true;
+                              c.head_dim = 12;
+                            }},
                     Variant{"F32", 2, [](ModelConfig& c) { c.dtype = DType::kF32; }, 1e-5},
                     Variant{"F32OfFourRanks", 4, [](ModelConfig& c) { c.dtype = DType::kF32; }, 1e-5},
                     Variant{"BF16", 4, [](ModelConfig& c) { c.dtype = DType::kBF16; }, 6e-2}),

@@ -31,8 +31,13 @@ void expect_row(const std::vector<float>& logits, size_t row, std::span<const fl
     ASSERT_NEAR(next[v], logits[row * vocabulary + v], 1e-5) << "position " << row << ", token " << v;
 }
 
-TEST(Generation, PromptThenOneByOneEqualsThePlainPath) {
-  TestModel test(kConfig);
+class Generation : public testing::TestWithParam<bool> {};
+
+TEST_P(Generation, PromptThenOneByOneEqualsThePlainPath) {
+  ModelConfig config = kConfig;
+  config.qk_norm = GetParam();
+  config.head_dim = GetParam() ? 12 : 0;
+  TestModel test(config);
   const std::vector<int32_t> tokens = random_tokens(160);
   const std::vector<float> logits = test.model.logits(tokens, test.stream);
   const auto cache = test.model.make_cache(160);
@@ -43,7 +48,10 @@ TEST(Generation, PromptThenOneByOneEqualsThePlainPath) {
     expect_row(logits, t, test.model.next_logits(*cache, std::span(tokens).subspan(t, 1), test.stream));
 }
 
-TEST(Generation, PromptInTwoPartsEqualsOne) {
+INSTANTIATE_TEST_SUITE_P(Heads, Generation, testing::Values(false, true),
+                         [](const auto& info) { return info.param ? "QkNorm" : "Plain"; });
+
+TEST(Cache, PromptInTwoPartsEqualsOne) {
   TestModel test(kConfig);
   const std::vector<int32_t> tokens = random_tokens(20);
   const std::vector<float> logits = test.model.logits(tokens, test.stream);
@@ -52,14 +60,14 @@ TEST(Generation, PromptInTwoPartsEqualsOne) {
   expect_row(logits, 19, test.model.next_logits(*cache, std::span(tokens).subspan(7), test.stream));
 }
 
-TEST(Generation, RefusesMoreTokensThanTheCacheHolds) {
+TEST(Cache, RefusesMoreTokensThanItHolds) {
   TestModel test(kConfig);
   const auto cache = test.model.make_cache(4);
   EXPECT_THROW(test.model.next_logits(*cache, random_tokens(5), test.stream), Error);
   EXPECT_THROW(test.model.next_logits(*cache, {}, test.stream), Error);
 }
 
-TEST(Generation, RefusesACacheLongerThanTheContext) {
+TEST(Cache, RefusesToBeLongerThanTheContext) {
   TestModel test(kConfig);
   EXPECT_THROW(test.model.make_cache(161), Error);
 }

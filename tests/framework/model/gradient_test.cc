@@ -23,6 +23,8 @@ struct Variant {
   bool tied;
   int64_t kv_heads;
   bool recompute;
+  bool qk_norm = false;
+  int64_t head_dim = 0;
 };
 
 ModelConfig with(const Variant& variant) {
@@ -30,6 +32,8 @@ ModelConfig with(const Variant& variant) {
   config.tie_embeddings = variant.tied;
   config.kv_heads = variant.kv_heads;
   config.recompute = variant.recompute;
+  config.qk_norm = variant.qk_norm;
+  config.head_dim = variant.head_dim;
   return config;
 }
 
@@ -59,7 +63,11 @@ INSTANTIATE_TEST_SUITE_P(Variants, TransformerGradient,
                          testing::Values(Variant{"Tied", true, 2, false}, Variant{"Untied", false, 2, false},
                                          Variant{"OneKvHead", true, 1, false},
                                          Variant{"AllKvHeads", true, 4, false},
-                                         Variant{"Recomputed", true, 2, true}),
+                                         Variant{"Recomputed", true, 2, true},
+                                         Variant{"QkNorm", true, 2, false, true},
+                                         Variant{"QkNormRecomputed", false, 1, true, true},
+                                         Variant{"WideHeads", true, 2, false, true, 4},
+                                         Variant{"WideHeadsAlone", false, 2, true, false, 6}),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Transformer, RecomputationGivesTheSameBits) {
@@ -74,8 +82,14 @@ TEST(Transformer, RecomputationGivesTheSameBits) {
 }
 
 TEST(Transformer, ThreadsDoNotChangeTheBits) {
-  const ModelConfig config = {
-      .vocabulary = 700, .layers = 2, .hidden = 96, .heads = 4, .kv_heads = 2, .ffn = 200, .context = 50};
+  const ModelConfig config = {.vocabulary = 700,
+                              .layers = 2,
+                              .hidden = 96,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .ffn = 200,
+                              .context = 50,
+                              .qk_norm = true};
   const MicroBatch batch = random_batch(config.vocabulary, 3, 50, 5);
   TestModel test(config);
   const int threads = omp_get_max_threads();
@@ -94,9 +108,17 @@ double cosine(const std::vector<double>& a, const std::vector<double>& b) {
   return ab / std::sqrt(aa * bb);
 }
 
-TEST(Transformer, BF16FollowsF32) {
-  ModelConfig config = {
-      .vocabulary = 300, .layers = 2, .hidden = 64, .heads = 4, .kv_heads = 2, .ffn = 96, .context = 33};
+class BF16Transformer : public testing::TestWithParam<bool> {};
+
+TEST_P(BF16Transformer, FollowsF32) {
+  ModelConfig config = {.vocabulary = 300,
+                        .layers = 2,
+                        .hidden = 64,
+                        .heads = 4,
+                        .kv_heads = 2,
+                        .ffn = 96,
+                        .context = 33,
+                        .qk_norm = GetParam()};
   const MicroBatch batch = random_batch(config.vocabulary, 3, 33, 5);
   TestModel exact(config);
   exact.model.parameters().initialize(3);
@@ -112,6 +134,9 @@ TEST(Transformer, BF16FollowsF32) {
             0.6 * static_cast<double>(exact.activation_arena->used_bytes()));
 }
 
+INSTANTIATE_TEST_SUITE_P(Heads, BF16Transformer, testing::Values(false, true),
+                         [](const auto& info) { return info.param ? "QkNorm" : "Plain"; });
+
 TEST(Transformer, BF16KeepsItsBits) {
   ModelConfig config = {.vocabulary = 700,
                         .layers = 2,
@@ -120,6 +145,7 @@ TEST(Transformer, BF16KeepsItsBits) {
                         .kv_heads = 2,
                         .ffn = 200,
                         .context = 50,
+                        .qk_norm = true,
                         .dtype = DType::kBF16};
   const MicroBatch batch = random_batch(config.vocabulary, 3, 50, 5);
   TestModel stored(config);

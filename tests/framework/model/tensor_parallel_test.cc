@@ -115,6 +115,18 @@ INSTANTIATE_TEST_SUITE_P(
                     Variant{"Recomputed", 2, [](ModelConfig& c) { c.recompute = true; }},
                     Variant{"AllKvHeads", 4, [](ModelConfig& c) { c.kv_heads = 8; }},
                     Variant{"Experts", 2, add_experts}, Variant{"ExpertsOfFourRanks", 4, add_experts},
+                    Variant{"QkNorm", 2, [](ModelConfig& c) { c.qk_norm = true; }},
+                    Variant{"QkNormOfFourRanks", 4,
+                            [](ModelConfig& c) {
+                              c.qk_norm = c.recompute = true;
+                              c.dtype = DType::kF32;
+                            },
+                            1e-5},
+                    Variant{"WideHeads", 4,
+                            [](ModelConfig& c) {
+                              c.qk_norm = true;
+                              c.head_dim = 20;
+                            }},
                     Variant{"F32", 2, [](ModelConfig& c) { c.dtype = DType::kF32; }, 1e-5},
                     Variant{"F32OfFourRanks", 4, [](ModelConfig& c) { c.dtype = DType::kF32; }, 1e-5},
                     Variant{"BF16", 2, [](ModelConfig& c) { c.dtype = DType::kBF16; }, 6e-2}),
@@ -124,6 +136,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(TensorParallel, WhatAllRanksHoldHasTheSameBits) {
   ModelConfig config = kUneven;
   config.dtype = DType::kF32;
+  config.qk_norm = true;
   add_experts(config);
   const MicroBatch batch = random_batch(config.vocabulary, 3, config.context, 7);
   std::vector<Outcome> outcomes(4);
@@ -174,10 +187,16 @@ TEST(TensorParallel, RefusesSharesThatDoNotGoAndNamesThoseThatDo) {
     }
     return "";
   };
-  EXPECT_NE(refuse(kUneven, 3)
-                .find("parallel.tensor = 3: each rank has whole heads, so it must divide "
-                      "model.kv_heads = 4: 1, 2, 4"),
-            std::string::npos);
+  EXPECT_EQ(
+      refuse(kUneven, 3),
+      "parallel.tensor = 3: each rank has whole heads, so it must divide model.kv_heads = 4: 1, 2, 4; or "
+      "set model.heads (now 8) and model.kv_heads to multiples of 3");
+  ModelConfig few = kUneven;
+  few.kv_heads = 2;
+  EXPECT_EQ(
+      refuse(few, 4),
+      "parallel.tensor = 4: each rank has whole heads, so it must divide model.kv_heads = 2: 1, 2; or set "
+      "model.kv_heads to one of 4, 8 (model.heads = 8)");
   ModelConfig narrow = kUneven;
   narrow.ffn = 3;
   EXPECT_NE(refuse(narrow, 4).find("parallel.tensor = 4: expected at most 3"), std::string::npos);

@@ -32,6 +32,7 @@ TEST(Transformer, TellsOfEachGradientOnceWhenComplete) {
   for (bool tied : {true, false}) {
     ModelConfig config = kSmall;
     config.tie_embeddings = tied;
+    config.qk_norm = !tied;
     TestModel test(config);
     const MicroBatch batch = random_batch(config.vocabulary, 2, 20, 1);
     test.prepare(40);
@@ -84,6 +85,23 @@ TEST(Transformer, NamesAreThoseOfLlama) {
   EXPECT_EQ(parameters.list().size(), 2u * 9 + 3);
 }
 
+TEST(Transformer, GainsOfQueriesAndKeysHaveQwensNamesAndAreNorms) {
+  ModelConfig config = kSmall;
+  config.qk_norm = true;
+  const Transformer model(config);
+  const Parameters& parameters = model.parameters();
+  for (const char* name :
+       {"model.layers.0.self_attn.q_norm.weight", "model.layers.1.self_attn.k_norm.weight"}) {
+    const int index = parameters.find(name);
+    ASSERT_GE(index, 0) << name;
+    const Parameter& gain = parameters.list()[static_cast<size_t>(index)];
+    EXPECT_EQ(gain.kind, ParameterKind::kNorm);  // so it starts at one, and does not decay
+    EXPECT_EQ(gain.shape, (Shape{config.head_size()}));
+  }
+  EXPECT_EQ(parameters.elements(), Transformer(kSmall).parameters().elements() + 2 * 2 * 8);
+  EXPECT_EQ(training_flops_per_token(config, 64), training_flops_per_token(kSmall, 64));
+}
+
 TEST(Transformer, ScoreEqualsForwardAndLeavesGradientsAlone) {
   TestModel test(kSmall);
   const MicroBatch batch = random_batch(kSmall.vocabulary, 3, 30, 2);
@@ -110,6 +128,7 @@ TEST(Transformer, MeasuredActivationsAreTheOnesUsed) {
   for (bool recompute : {false, true}) {
     ModelConfig config = kSmall;
     config.recompute = recompute;
+    config.qk_norm = recompute;
     const Transformer model(config);
     Arena measure = Arena::measuring("activations");
     model.allocate_activations(measure, 40);
@@ -137,6 +156,22 @@ TEST(Transformer, CountsTheFlopsOfItsProducts) {
   const double layer = 8 * (8 + 4 + 4) + 8 * 8 + 3 * 8 * 16;
   const double attention = 2 * 8 * 32;  // scores and mix over half of 64 positions
   EXPECT_EQ(training_flops_per_token(config, 64), 6 * (3 * (layer + attention) + 100 * 8));
+}
+
+TEST(Transformer, CountsTheFlopsOfHeadsOfTheirOwnSize) {
+  const ModelConfig config = {.vocabulary = 100,
+                              .layers = 3,
+                              .hidden = 8,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 6,
+                              .ffn = 16,
+                              .context = 64};
+  const double layer = 8 * (24 + 12 + 12) + 24 * 8 + 3 * 8 * 16;
+  const double attention = 2 * 24 * 32;
+  EXPECT_EQ(training_flops_per_token(config, 64), 6 * (3 * (layer + attention) + 100 * 8));
+  EXPECT_EQ(training_flops_per_token(config, Transformer(config).parameters(), 64),
+            training_flops_per_token(config, 64));
 }
 
 TEST(Transformer, CountsTheFlopsOfTheWeightsThatExist) {
