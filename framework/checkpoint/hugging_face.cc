@@ -19,22 +19,23 @@ namespace fs = std::filesystem;
 
 constexpr const char* kIndexName = "model.safetensors.index.json";
 
-NamedValues named_values(const Parameters& parameters, size_t i) {
+NamedValues named_values(const Parameters& parameters, size_t i, const HuggingFaceFamily& family) {
   const Parameter& parameter = parameters.list()[i];
   const int index = static_cast<int>(i);
+  const std::string name = tensor_name(parameter.name, family);
   const std::vector<int64_t> shape = contents_of(parameters, parameter.name).shape;
-  if (!parameter.sparse) return {parameter.name, shape, parameters.value(index).values<float>()};
-  return {parameter.name, shape, {}, [&parameters, index](std::span<float> out) {
-            write_whole(out, parameters, index);
-          }};
+  if (!parameter.sparse) return {name, shape, parameters.value(index).values<float>()};
+  return {
+      name, shape, {}, [&parameters, index](std::span<float> out) { write_whole(out, parameters, index); }};
 }
 
 // Parameters in order, in groups of at most max_file_bytes (a larger parameter has a file of its own).
-std::vector<std::vector<NamedValues>> files_of(const Parameters& parameters, uint64_t max_file_bytes) {
+std::vector<std::vector<NamedValues>> files_of(const Parameters& parameters, const HuggingFaceFamily& family,
+                                               uint64_t max_file_bytes) {
   std::vector<std::vector<NamedValues>> files;
   uint64_t bytes = 0;
   for (size_t i = 0; i < parameters.list().size(); ++i) {
-    NamedValues values = named_values(parameters, i);
+    NamedValues values = named_values(parameters, i, family);
     if (files.empty() || bytes + values.size_bytes() > max_file_bytes) {
       files.emplace_back();
       bytes = 0;
@@ -45,8 +46,9 @@ std::vector<std::vector<NamedValues>> files_of(const Parameters& parameters, uin
   return files;
 }
 
-void write_weights(const fs::path& folder, const Parameters& parameters, uint64_t max_file_bytes) {
-  const auto files = files_of(parameters, max_file_bytes);
+void write_weights(const fs::path& folder, const Parameters& parameters, const HuggingFaceFamily& family,
+                   uint64_t max_file_bytes) {
+  const auto files = files_of(parameters, family, max_file_bytes);
   SafetensorsMetadata metadata = declare_topology(folder, parameters);
   metadata["format"] = "pt";
   json index = {{"metadata", {{"total_size", parameters.dense_elements() * 4}}},
@@ -105,7 +107,7 @@ void read_tensor(Parameters& parameters, const std::vector<int>& indices, std::v
 
 void write_hugging_face(const fs::path& folder, const ModelConfig& config, const Parameters& parameters,
                         const HuggingFaceOptions& options) {
-  write_weights(folder, parameters, options.max_file_bytes);
+  write_weights(folder, parameters, family_of(config), options.max_file_bytes);
   write_hugging_face_config(folder, config, options);
 }
 

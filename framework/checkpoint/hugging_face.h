@@ -1,7 +1,8 @@
-// A model as a Hugging Face folder of LlamaForCausalLM or, with experts, MixtralForCausalLM: config.json and
+// A model as a Hugging Face folder of its family (hugging_face_family.h): config.json and
 // generation_config.json (hugging_face_config.h), and model*.safetensors (with model.safetensors.index.json
-// when there are several). A sparse model's tensors have zeros where no weight exists, and topology.h5 says
-// where that is (declared_topology.h). The tokenizer's files are tokenizer/hugging_face.h's.
+// when there are several; names: hugging_face_tensors.h). A sparse model's tensors have zeros where no weight
+// exists, and topology.h5 says where that is (declared_topology.h). The tokenizer's files are
+// tokenizer/hugging_face.h's.
 #pragma once
 
 #include <filesystem>

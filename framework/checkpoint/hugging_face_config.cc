@@ -1,11 +1,9 @@
 #include "framework/checkpoint/hugging_face_config.h"
 
-#include <algorithm>
 #include <fstream>
 
 #include "framework/core/error.h"
 #include "framework/core/files.h"
-#include "framework/layers/moe.h"
 
 namespace fern {
 
@@ -14,65 +12,64 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
+// What a family has beside the keys that all have.
+json llama_keys(const ModelConfig& config) {
+  return {{"intermediate_size", config.ffn}, {"attention_bias", false}, {"mlp_bias", false}};
+}
+
+json mixtral_keys(const ModelConfig& config) {
+  return {{"intermediate_size", config.expert_ffn()},
+          {"num_local_experts", config.experts.count},
+          {"num_experts_per_tok", config.experts.active},
+          {"router_aux_loss_coef", config.experts.balance_loss},
+          {"router_jitter_noise", 0.0},
+          {"output_router_logits", false},
+          {"sliding_window", nullptr}};
+}
+
+json qwen_keys(const ModelConfig& config) {
+  json keys = {{"intermediate_size", config.ffn},
+               {"attention_bias", false},
+               {"use_sliding_window", false},
+               {"sliding_window", nullptr}};
+  const ExpertConfig& experts = config.experts;
+  if (experts.count > 0)
+    keys.update({{"moe_intermediate_size", config.expert_ffn()},
+                 {"num_experts", experts.count},
+                 {"num_experts_per_tok", experts.active},
+                 {"norm_topk_prob", experts.router == RouterKind::kMixtral},
+                 {"decoder_sparse_step", experts.every},
+                 {"mlp_only_layers", json::array()},
+                 {"router_aux_loss_coef", experts.balance_loss},
+                 {"output_router_logits", false}});
+  return keys;
+}
+
 json config_json(const ModelConfig& config, const HuggingFaceOptions& options) {
-  json common = {{"vocab_size", config.vocabulary},
-                 {"hidden_size", config.hidden},
-                 {"num_hidden_layers", config.layers},
-                 {"num_attention_heads", config.heads},
-                 {"num_key_value_heads", config.kv_heads},
-                 {"head_dim", config.head_size()},
-                 {"max_position_embeddings", config.context},
-                 {"rms_norm_eps", config.norm_epsilon},
-                 {"rope_theta", config.rope_theta},
-                 {"rope_scaling", nullptr},
-                 {"tie_word_embeddings", config.tie_embeddings},
-                 {"hidden_act", "silu"},
-                 {"attention_dropout", 0.0},
-                 {"initializer_range", kInitialStd},
-                 {"use_cache", true},
-                 {"bos_token_id", options.bos_id},
-                 {"eos_token_id", options.eos_id},
-                 {"torch_dtype", "float32"}};
-  if (config.experts.count == 0) {
-    common.update({{"architectures", {"LlamaForCausalLM"}},
-                   {"model_type", "llama"},
-                   {"intermediate_size", config.ffn},
-                   {"attention_bias", false},
-                   {"mlp_bias", false}});
-    return common;
-  }
-  common.update({{"architectures", {"MixtralForCausalLM"}},
-                 {"model_type", "mixtral"},
-                 {"intermediate_size", config.expert_ffn()},
-                 {"num_local_experts", config.experts.count},
-                 {"num_experts_per_tok", config.experts.active},
-                 {"router_aux_loss_coef", config.experts.balance_loss},
-                 {"router_jitter_noise", 0.0},
-                 {"output_router_logits", false},
-                 {"sliding_window", nullptr}});
-  return common;
+  const HuggingFaceFamily& family = family_of(config);
+  json all = {{"architectures", {family.architecture}},
+              {"model_type", family.model_type},
+              {"vocab_size", config.vocabulary},
+              {"hidden_size", config.hidden},
+              {"num_hidden_layers", config.layers},
+              {"num_attention_heads", config.heads},
+              {"num_key_value_heads", config.kv_heads},
+              {"head_dim", config.head_size()},
+              {"max_position_embeddings", config.context},
+              {"rms_norm_eps", config.norm_epsilon},
+              {"rope_theta", config.rope_theta},
+              {"rope_scaling", nullptr},
+              {"tie_word_embeddings", config.tie_embeddings},
+              {"hidden_act", "silu"},
+              {"attention_dropout", 0.0},
+              {"initializer_range", kInitialStd},
+              {"use_cache", true},
+              {"bos_token_id", options.bos_id},
+              {"eos_token_id", options.eos_id},
+              {"torch_dtype", "float32"}};
+  all.update(family.qk_norm ? qwen_keys(config) : family.experts ? mixtral_keys(config) : llama_keys(config));
+  return all;
 }
-
-// Why experts are chosen by more than their probabilities.
-std::string bias_text(const RoutingState& routing) {
-  for (int64_t layer = 0; layer < routing.layers(); ++layer) {
-    const std::span<const double> bias_E = routing.bias_E(layer);
-    const auto there = std::ranges::find_if(bias_E, [](double bias) { return bias != 0; });
-    if (there != bias_E.end())
-      return fmt::format(
-          "model.experts.bias_rate: expert {} of layer {} competes with {} more than its probability, which "
-          "Mixtral cannot; train with bias_rate = 0 (balance_loss balances as well)",
-          there - bias_E.begin(), layer, *there);
-  }
-  return "";
-}
-
-// What a family leaves out of config.json, or what only it has in there.
-struct Family {
-  const char* name;
-  double rope_theta, norm_epsilon;
-};
-constexpr Family kLlama = {"Llama", 10000.0, 1e-6}, kMixtral = {"Mixtral", 1e6, 1e-5};
 
 // A config.json, and refusals of values that would make another model than Fern computes.
 class ConfigReader {
@@ -80,29 +77,25 @@ class ConfigReader {
   explicit ConfigReader(const fs::path& folder) : path_(folder / "config.json"), config_(read_json(path_)) {
     expect(config_.is_object(), "{}: expected a JSON object, got {}", path_.string(), config_.type_name());
     const json type = config_.value("model_type", json());
-    expect(type == "llama" || type == "mixtral",
-           "{}: \"model_type\" is {}; Fern computes \"llama\" and \"mixtral\"", path_.string(), type.dump());
-    if (type == "mixtral") family_ = kMixtral;
+    std::string known;
+    for (const HuggingFaceFamily& family : kHuggingFaceFamilies) {
+      if (type == family.model_type) family_ = &family;
+      known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", family.model_type);
+    }
+    expect(family_ != nullptr, "{}: \"model_type\" is {}; Fern computes {}", path_.string(), type.dump(),
+           known);
   }
 
   ModelConfig model() const {
     try {
-      const bool has_experts = config_.at("model_type") == "mixtral";
-      expect_value(config_, "hidden_act", "silu");
-      if (has_experts)
-        expect_no_window();
-      else
-        for (const char* key : {"attention_bias", "mlp_bias"}) expect_value(config_, key, false);
+      expect_computed();
       ModelConfig model = sizes();
-      if (has_experts)
-        model.experts = {.count = config_.at("num_local_experts"),
-                         .active = config_.at("num_experts_per_tok"),
-                         .ffn = model.ffn};
+      model.qk_norm = family_->qk_norm;
+      if (family_->experts) model.experts = family_->qk_norm ? qwen_experts() : mixtral_experts();
       validate(model);
-      if (!is_null("head_dim")) expect_value(config_, "head_dim", model.head_size());
       return model;
     } catch (const json::exception& error) {
-      fail("{}: not the configuration of a {} model: {}", path_.string(), family_.name, error.what());
+      fail("{}: not the configuration of a {} model: {}", path_.string(), family_->name, error.what());
     }
   }
 
@@ -113,7 +106,15 @@ class ConfigReader {
   void expect_value(const json& config, const char* key, const json& wanted) const {
     const json got = config.value(key, wanted);
     expect(got == wanted, "{}: \"{}\" is {}; Fern computes {} with {} only", path_.string(), key, got.dump(),
-           family_.name, wanted.dump());
+           family_->name, wanted.dump());
+  }
+
+  void expect_computed() const {
+    expect_value(config_, "hidden_act", "silu");
+    if (family_->experts && !family_->qk_norm) return expect_no_window();
+    expect_value(config_, "attention_bias", false);
+    // Without the second one, a Qwen's "sliding_window" does not count.
+    expect_value(config_, family_->qk_norm ? "use_sliding_window" : "mlp_bias", false);
   }
 
   void expect_no_window() const {
@@ -124,6 +125,22 @@ class ConfigReader {
            path_.string(), window.dump(), config_.at("max_position_embeddings").dump());
   }
 
+  ExpertConfig mixtral_experts() const {
+    return {.count = config_.at("num_local_experts"),
+            .active = config_.at("num_experts_per_tok"),
+            .ffn = config_.at("intermediate_size")};
+  }
+
+  // transformers 5 writes the number of experts under Mixtral's key.
+  ExpertConfig qwen_experts() const {
+    if (!is_null("mlp_only_layers")) expect_value(config_, "mlp_only_layers", json::array());
+    return {.count = config_.at(is_null("num_experts") ? "num_local_experts" : "num_experts"),
+            .active = config_.at("num_experts_per_tok"),
+            .ffn = config_.at("moe_intermediate_size"),
+            .every = config_.value("decoder_sparse_step", int64_t{1}),
+            .router = config_.value("norm_topk_prob", false) ? RouterKind::kMixtral : RouterKind::kSwitch};
+  }
+
   ModelConfig sizes() const {
     ModelConfig model;
     model.vocabulary = config_.at("vocab_size");
@@ -131,11 +148,13 @@ class ConfigReader {
     model.hidden = config_.at("hidden_size");
     model.heads = config_.at("num_attention_heads");
     model.kv_heads = config_.value("num_key_value_heads", model.heads);
+    const int64_t head_dim = is_null("head_dim") ? family_->head_dim : config_.at("head_dim").get<int64_t>();
+    if (head_dim != 0 && head_dim * model.heads != model.hidden) model.head_dim = head_dim;
     model.ffn = config_.at("intermediate_size");
     model.context = config_.at("max_position_embeddings");
     model.tie_embeddings = config_.value("tie_word_embeddings", false);
     model.rope_theta = rope_theta();
-    model.norm_epsilon = config_.value("rms_norm_eps", family_.norm_epsilon);
+    model.norm_epsilon = config_.value("rms_norm_eps", family_->norm_epsilon);
     return model;
   }
 
@@ -143,7 +162,7 @@ class ConfigReader {
   // "rope_scaling".
   double rope_theta() const {
     const json rope = config_.value("rope_parameters", json(nullptr));
-    const double theta = config_.value("rope_theta", family_.rope_theta);
+    const double theta = config_.value("rope_theta", family_->rope_theta);
     if (!rope.is_object()) {
       if (config_.value("rope_scaling", json()) != json{{"rope_type", "default"}})  // which scales nothing
         expect_value(config_, "rope_scaling", nullptr);
@@ -155,7 +174,7 @@ class ConfigReader {
 
   fs::path path_;
   json config_;
-  Family family_ = kLlama;
+  const HuggingFaceFamily* family_ = nullptr;
 };
 
 }  // namespace
@@ -168,29 +187,6 @@ json read_json(const fs::path& path) {
   } catch (const json::exception& error) {
     fail("{}: not JSON: {}", path.string(), error.what());
   }
-}
-
-std::string why_not_hugging_face(const ModelConfig& config, const RoutingState& routing) {
-  const ExpertConfig& experts = config.experts;
-  if (experts.count == 0) return "";
-  if (experts.router != RouterKind::kMixtral)
-    return fmt::format(
-        "model.experts.router = \"{}\": Mixtral divides the gates of a token's experts by their sum; only "
-        "\"mixtral\" can be exported",
-        name_of(experts.router));
-  if (experts.shared > 0)
-    return fmt::format("model.experts.shared = {}: Mixtral has no shared experts; only 0 can be exported",
-                       experts.shared);
-  if (experts.every > 1)
-    return fmt::format("model.experts.every = {}: Mixtral has experts in every layer; only 1 can be exported",
-                       experts.every);
-  if (may_drop(experts))
-    return fmt::format(
-        "model.experts.capacity_factor = {}: Mixtral drops no token; only 0, or count / active ({}) and "
-        "more, "
-        "which drop none, can be exported",
-        experts.capacity_factor, static_cast<double>(experts.count) / static_cast<double>(experts.active));
-  return bias_text(routing);
 }
 
 void write_hugging_face_config(const fs::path& folder, const ModelConfig& config,

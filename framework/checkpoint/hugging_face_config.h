@@ -1,5 +1,4 @@
-// config.json and generation_config.json of a Hugging Face folder: of LlamaForCausalLM, or of a model with
-// experts MixtralForCausalLM.
+// config.json and generation_config.json of a Hugging Face folder of one of the families.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/layers/routing_state.h"
+#include "framework/checkpoint/hugging_face_family.h"
 #include "framework/model/config.h"
 
 namespace fern {
@@ -19,20 +18,15 @@ struct HuggingFaceOptions {
   uint64_t max_file_bytes = uint64_t{5} << 30;  // of one safetensors file
 };
 
-// Why no such folder holds this model, naming the key and what would do; "" where one does. Mixtral has
-// experts in every layer and none that are shared, drops no token, divides gates by their sum, and chooses
-// experts by their probabilities alone.
-std::string why_not_hugging_face(const ModelConfig& config, const RoutingState& routing);
-
 // Writes both files into an existing folder. router_aux_loss_coef is config.experts.balance_loss: what
 // training goes on with there, where the loss is taken over all layers at once. REQUIRES:
 // why_not_hugging_face() is "". Errors: not writable, disk full.
 void write_hugging_face_config(const std::filesystem::path& folder, const ModelConfig& config,
                                const HuggingFaceOptions& options);
 
-// The model's shape from config.json. Errors: missing, not JSON, not a Llama or a Mixtral that Fern computes
-// (other activation, biases, scaled rotary embeddings, a sliding window, a head size that is not hidden /
-// heads), each with key and value.
+// The model's shape from config.json. Errors: missing, not JSON, not of a family or not as Fern computes it
+// (other activation, biases, scaled rotary embeddings, a sliding window, layers
+// without experts that no step of layers says), each with key and value.
 ModelConfig read_hugging_face_config(const std::filesystem::path& folder);
 
 // One of a folder's JSON files. Errors: missing, not JSON.

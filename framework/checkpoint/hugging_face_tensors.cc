@@ -9,6 +9,25 @@ namespace fern {
 
 namespace {
 
+// What a family calls the branch of a layer with experts, and the matrices of an expert.
+struct ExpertNames {
+  std::string_view branch, gate, up, down;
+};
+constexpr ExpertNames kMixtralNames = {".block_sparse_moe.", ".w1.weight", ".w3.weight", ".w2.weight"};
+constexpr ExpertNames kQwenNames = {".mlp.", ".gate_proj.weight", ".up_proj.weight", ".down_proj.weight"};
+
+std::string renamed(std::string name, const ExpertNames& from, const ExpertNames& to) {
+  const size_t branch = name.find(from.branch);
+  if (branch == std::string::npos) return name;
+  name.replace(branch, from.branch.size(), to.branch);
+  for (const auto matrix : {&ExpertNames::gate, &ExpertNames::up, &ExpertNames::down})
+    if (name.ends_with(from.*matrix)) {
+      name.replace(name.size() - (from.*matrix).size(), std::string::npos, to.*matrix);
+      break;
+    }
+  return name;
+}
+
 std::vector<int64_t> dims_of(const Shape& shape) {
   std::vector<int64_t> dims;
   for (int i = 0; i < shape.rank(); ++i) dims.push_back(shape[i]);
@@ -38,7 +57,7 @@ TensorContents stacked(const Parameters& parameters, const std::string& branch,
   return contents;
 }
 
-// "model.layers.1" of "model.layers.1.mlp.gate.weight" with the rest ".mlp.gate.weight".
+// "model.layers.1" of "model.layers.1.mlp.experts.down_proj" with the rest ".mlp.experts.down_proj".
 std::optional<std::string> before(const std::string& tensor, std::string_view rest) {
   if (!tensor.ends_with(rest)) return std::nullopt;
   return tensor.substr(0, tensor.size() - rest.size());
@@ -46,12 +65,17 @@ std::optional<std::string> before(const std::string& tensor, std::string_view re
 
 }  // namespace
 
+std::string tensor_name(const std::string& parameter, const HuggingFaceFamily& family) {
+  const bool has_others = family.qk_norm && family.experts;
+  return has_others ? renamed(parameter, kMixtralNames, kQwenNames) : parameter;
+}
+
 TensorContents contents_of(const Parameters& parameters, const std::string& tensor) {
   TensorContents own = whole(parameters, tensor);
   if (!own.parameters.empty()) return own;
+  own = whole(parameters, renamed(tensor, kQwenNames, kMixtralNames));
+  if (!own.parameters.empty()) return own;
   constexpr const char* kBranch = ".block_sparse_moe";
-  if (const auto layer = before(tensor, ".mlp.gate.weight"))
-    return whole(parameters, *layer + kBranch + ".gate.weight");
   if (const auto layer = before(tensor, ".mlp.experts.gate_up_proj"))
     return stacked(parameters, *layer + kBranch, {"w1", "w3"});
   if (const auto layer = before(tensor, ".mlp.experts.down_proj"))

@@ -63,8 +63,12 @@ ReferenceModel::ReferenceModel(const std::filesystem::path& folder) {
   layers_ = config.at("num_hidden_layers");
   heads_ = config.at("num_attention_heads");
   kv_heads_ = config.at("num_key_value_heads");
-  experts_ = config.value("num_local_experts", int64_t{0});
+  is_qwen_ = config.at("model_type").get<std::string>().starts_with("qwen3");
+  experts_ = config.value(is_qwen_ ? "num_experts" : "num_local_experts", int64_t{0});
   active_ = config.value("num_experts_per_tok", int64_t{0});
+  step_ = config.value("decoder_sparse_step", int64_t{1});
+  gates_sum_to_1_ = config.value("norm_topk_prob", !is_qwen_);
+  head_dim_ = config.at("head_dim");
   rope_theta_ = config.at("rope_theta");
   epsilon_ = config.at("rms_norm_eps");
   tied_ = config.at("tie_word_embeddings");
@@ -106,16 +110,20 @@ ReferenceModel::Values ReferenceModel::norm(const Values& x, const std::string& 
 
 ReferenceModel::Values ReferenceModel::attention(const Values& x, const std::string& prefix,
                                                  int64_t n) const {
-  const int64_t head_size = hidden_ / heads_, group = heads_ / kv_heads_;
+  const int64_t head_size = head_dim_, group = heads_ / kv_heads_;
   Values q = product(x, weight(prefix + "q_proj.weight"), hidden_);
   Values k = product(x, weight(prefix + "k_proj.weight"), hidden_);
+  if (is_qwen_) {  // rows of a head each
+    q = norm(q, prefix + "q_norm.weight");
+    k = norm(k, prefix + "k_norm.weight");
+  }
   const Values v = product(x, weight(prefix + "v_proj.weight"), hidden_);
   rotate(q, heads_, head_size, rope_theta_);
   rotate(k, kv_heads_, head_size, rope_theta_);
   const auto at = [head_size](const Values& values, int64_t t, int64_t heads, int64_t h) {
     return values.data() + (t * heads + h) * head_size;
   };
-  Values o(static_cast<size_t>(n * hidden_), 0.0);
+  Values o(static_cast<size_t>(n * heads_ * head_size), 0.0);
   for (int64_t h = 0; h < heads_; ++h)
     for (int64_t t = 0; t < n; ++t) {
       Values p(static_cast<size_t>(t + 1));
@@ -130,10 +138,10 @@ ReferenceModel::Values ReferenceModel::attention(const Values& x, const std::str
       for (double& value : p) sum += value = std::exp(value - largest);
       for (int64_t s = 0; s <= t; ++s)
         for (int64_t i = 0; i < head_size; ++i)
-          o[static_cast<size_t>(t * hidden_ + h * head_size + i)] +=
+          o[static_cast<size_t>((t * heads_ + h) * head_size + i)] +=
               p[static_cast<size_t>(s)] / sum * at(v, s, kv_heads_, h / group)[i];
     }
-  return product(o, weight(prefix + "o_proj.weight"), hidden_);
+  return product(o, weight(prefix + "o_proj.weight"), heads_ * head_size);
 }
 
 ReferenceModel::Values ReferenceModel::swiglu(const Values& x, const std::string& prefix,
@@ -146,8 +154,9 @@ ReferenceModel::Values ReferenceModel::swiglu(const Values& x, const std::string
 }
 
 // The most probable experts, of equal ones the lower number, weighed with their probabilities over the sum of
-// these (Jiang et al. 2024, section 2.1).
-ReferenceModel::Values ReferenceModel::experts(const Values& x, const std::string& prefix) const {
+// these (Jiang et al. 2024, section 2.1), or with their probabilities.
+ReferenceModel::Values ReferenceModel::experts(const Values& x, const std::string& prefix,
+                                               const Names& names) const {
   Values y;
   for (auto row = x.begin(); row != x.end(); row += hidden_) {
     const Values token(row, row + hidden_);
@@ -155,12 +164,13 @@ ReferenceModel::Values ReferenceModel::experts(const Values& x, const std::strin
     std::vector<size_t> chosen(static_cast<size_t>(experts_));
     std::iota(chosen.begin(), chosen.end(), size_t{0});
     std::ranges::stable_sort(chosen, std::greater<>(), [&](size_t e) { return logits[e]; });
-    chosen.resize(static_cast<size_t>(active_));
+    if (gates_sum_to_1_) chosen.resize(static_cast<size_t>(active_));
     double sum = 0;
     for (const size_t e : chosen) sum += std::exp(logits[e] - logits[chosen[0]]);
+    chosen.resize(static_cast<size_t>(active_));
     Values mixed(token.size());
     for (const size_t e : chosen) {
-      const Values one = swiglu(token, fmt::format("{}experts.{}.", prefix, e), {"w1", "w3", "w2"});
+      const Values one = swiglu(token, fmt::format("{}experts.{}.", prefix, e), names);
       for (size_t i = 0; i < mixed.size(); ++i)
         mixed[i] += std::exp(logits[e] - logits[chosen[0]]) / sum * one[i];
     }
@@ -169,9 +179,12 @@ ReferenceModel::Values ReferenceModel::experts(const Values& x, const std::strin
   return y;
 }
 
-ReferenceModel::Values ReferenceModel::feed_forward(const Values& x, const std::string& prefix) const {
-  if (experts_ > 0) return experts(x, prefix + "block_sparse_moe.");
-  return swiglu(x, prefix + "mlp.", {"gate_proj", "up_proj", "down_proj"});
+ReferenceModel::Values ReferenceModel::feed_forward(const Values& x, const std::string& prefix,
+                                                    int64_t layer) const {
+  constexpr Names kNames = {"gate_proj", "up_proj", "down_proj"};
+  if (experts_ == 0 || (layer + 1) % step_ != 0) return swiglu(x, prefix + "mlp.", kNames);
+  if (is_qwen_) return experts(x, prefix + "mlp.", kNames);
+  return experts(x, prefix + "block_sparse_moe.", {"w1", "w3", "w2"});
 }
 
 std::vector<double> ReferenceModel::logits(std::span<const int32_t> tokens) const {
@@ -186,7 +199,7 @@ std::vector<double> ReferenceModel::logits(std::span<const int32_t> tokens) cons
   for (int64_t layer = 0; layer < layers_; ++layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
     add(attention(norm(x, prefix + "input_layernorm.weight"), prefix + "self_attn.", n));
-    add(feed_forward(norm(x, prefix + "post_attention_layernorm.weight"), prefix));
+    add(feed_forward(norm(x, prefix + "post_attention_layernorm.weight"), prefix, layer));
   }
   return product(norm(x, "model.norm.weight"), tied_ ? embedding : weight("lm_head.weight"), hidden_);
 }

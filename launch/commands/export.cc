@@ -105,7 +105,8 @@ void declare_export(CLI::App& program, Run& run) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("export",
                                              "Writes a checkpoint as a Hugging Face folder "
-                                             "(LlamaForCausalLM, or with experts MixtralForCausalLM; "
+                                             "(LlamaForCausalLM, or with experts MixtralForCausalLM; with "
+                                             "model.qk_norm Qwen3ForCausalLM or Qwen3MoeForCausalLM; "
                                              "LlamaTokenizer with chat template) and verifies it by reading "
                                              "it back. Weights that do not exist are zeros in it");
   command->add_option("SOURCE", options->source, "a run (its newest valid checkpoint) or a checkpoint")
@@ -116,9 +117,9 @@ void declare_export(CLI::App& program, Run& run) {
       ->capture_default_str();
   command->add_option("--prompt", options->prompt, "text whose logits are compared")->capture_default_str();
   command->footer(
-      "Of models with experts, those are written that Mixtral can express: experts in every layer, none "
-      "shared,\n"
-      "router = \"mixtral\", no token dropped, no biases of bias_rate.");
+      "Of models with experts, those are written that Mixtral or, with model.qk_norm, Qwen3-MoE can express: "
+      "none\nshared, no token dropped, no biases of bias_rate; as Mixtral also experts in every layer and\n"
+      "router = \"mixtral\" only.");
   command->callback([&run, options] { run = [options](Communicator&) { return run_export(*options); }; });
 }
 

@@ -1,4 +1,4 @@
-// fern import: a Hugging Face folder of LlamaForCausalLM or MixtralForCausalLM as a checkpoint.
+// fern import: a Hugging Face folder of a Llama, Mixtral, Qwen3 or Qwen3-MoE as a checkpoint.
 #include <fmt/format.h>
 
 #include "framework/checkpoint/checkpoint.h"
@@ -20,6 +20,11 @@ struct Options {
 
 ExitCode run_import(const Options& options) {
   const fs::path source = options.source, tokenizer_model = source / "tokenizer.model";
+  expect(
+      fs::exists(tokenizer_model) || !fs::exists(source / "tokenizer.json"),
+      "{}: expected tokenizer.model (SentencePiece, as Llama has), got tokenizer.json alone, which Fern does "
+      "not read; a model with such a tokenizer cannot be imported",
+      source.string());
   Transformer model(read_hugging_face_config(source));
   model.parameters().set_patterns(read_hugging_face_patterns(source, model.parameters()));
   Arena arena = sized_arena("parameters", [&](Arena& a) { model.parameters().allocate(a, DType::kF32); });
@@ -52,9 +57,9 @@ void declare_import(CLI::App& program, Run& run) {
   const auto options = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("import",
-                             "Reads a Hugging Face folder of LlamaForCausalLM or MixtralForCausalLM into a "
-                             "checkpoint (weights only, "
-                             "step 0); sparse if the folder is fern export's of a sparse model");
+                             "Reads a Hugging Face folder of LlamaForCausalLM, MixtralForCausalLM, "
+                             "Qwen3ForCausalLM or Qwen3MoeForCausalLM into a checkpoint (weights only, step "
+                             "0); sparse if the folder is fern export's of a sparse model");
   command
       ->add_option("FOLDER", options->source,
                    "folder with config.json, model*.safetensors and tokenizer.model")

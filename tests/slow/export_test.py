@@ -48,6 +48,7 @@ def main():
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.eval()
+    assert type(model).__name__ == model.config.architectures[0], (type(model), model.config.architectures)
     print(f"opened as {type(model).__name__} and {type(tokenizer).__name__}")
 
     lines, languages = lines_of(collection, LINES // 20)

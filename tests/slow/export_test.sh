@@ -1,5 +1,5 @@
 #!/bin/sh
-# Collects real text, trains a small model and one with experts on it, exports them, and opens the exports with transformers
+# Collects real text, trains a small model of each family on it, exports them, and opens the exports with transformers
 # (export_test.py). What transformers then saves, experts also stacked, is imported and has the same weights.
 # Usage: export_test.sh PROBE FERN SOURCE_ROOT [PYTHON]. Skips (77) without a Python that has torch and transformers.
 set -eu
@@ -20,9 +20,14 @@ set -- "$root/recipes/instruct/quickstart.toml" --set "data.segments=[\"$work/co
 quietly "$fern" prepare "$@"
 set -- "$@" --set train.steps=40 --set optimizer.warmup_steps=4
 quietly "$fern" train "$@" --out "$work/llama"
-quietly "$fern" train "$@" --set model.experts.count=4 --set model.experts.ffn=256 --out "$work/mixtral"
+quietly "$fern" train "$@" --set model.qk_norm=true --set model.head_dim=40 --out "$work/qwen3"
+set -- "$@" --set model.experts.count=4 --set model.experts.ffn=256
+quietly "$fern" train "$@" --out "$work/mixtral"
+set -- "$@" --set model.qk_norm=true --set model.experts.every=2
+quietly "$fern" train "$@" --out "$work/qwen3_moe"
+quietly "$fern" train "$@" --set model.experts.router=switch --out "$work/qwen3_moe_switch"
 
-for model in llama mixtral; do
+for model in llama mixtral qwen3 qwen3_moe qwen3_moe_switch; do
   "$fern" export "$work/$model" --out "$work/$model/export"
   "$python" "$root/tests/slow/export_test.py" "$probe" "$work/$model/export" "$work/collection"
   "$python" "$root/tests/slow/resave.py" "$work/$model/export" "$work/$model/again" "$work/$model/stacked"
