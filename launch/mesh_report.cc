@@ -8,6 +8,7 @@
 #include "launch/initial_model.h"
 #include "launch/run_memory.h"
 #include "launch/text.h"
+#include "parallel/idle_share.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
 #include "parallel/rank_context_axis.h"
@@ -21,11 +22,15 @@ namespace {
 
 std::string text_of(int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
-std::string what_is_beside(const ModelConfig& model, const Transformer& part) {
-  std::string text;
-  if (part.is_first())
-    text += model.tie_embeddings && !part.is_last() ? ", copy of the embedding" : ", embedding";
-  if (part.is_last()) text += model.tie_embeddings ? ", tied head" : ", head";
+// "layers 0 to 1, 4 to 5, embedding"
+std::string what_is_held(const ModelConfig& model, const Transformer& stage) {
+  std::string text = "layers";
+  for (const ModelPart& part : stage.parts())
+    text += fmt::format("{} {} to {}", &part == &stage.parts().front() ? "" : ",", part.first_layer,
+                        part.last_layer - 1);
+  if (stage.is_first())
+    text += model.tie_embeddings && !stage.is_last() ? ", copy of the embedding" : ", embedding";
+  if (stage.is_last()) text += model.tie_embeddings ? ", tied head" : ", head";
   return text;
 }
 
@@ -83,14 +88,14 @@ std::pair<int64_t, int64_t> expert_axis_traffic(const ModelConfig& model, const 
 
 // Adds what the data ranks of a stage send.
 void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
-                      const ModelPart& part) {
+                      int64_t stage) {
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   int64_t most = 0;
   for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor)
     for (int64_t expert = 0; expert < mesh.expert; ++expert) {
       LoneAxis axis(mesh.tensor, tensor);
       LoneDispatcher dispatcher(mesh.expert, expert);
-      Transformer share(model, part, &axis, nullptr, &dispatcher);
+      Transformer share(model, parts_of_stage(model, mesh, stage), &axis, nullptr, &dispatcher);
       Transformer whole(model);
       set_recipe_patterns(share.parameters(), whole.parameters(), recipe, nullptr);
       for (int64_t replica = expert; replica < mesh.replicas(); replica += mesh.expert) {
@@ -106,12 +111,11 @@ void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& 
   traffic.data.push_back(most);
 }
 
-Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
-                   const std::vector<ModelPart>& parts) {
+Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh) {
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   Traffic traffic;
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
-    add_data_traffic(traffic, model, recipe, mesh, parts[static_cast<size_t>(stage)]);
+    add_data_traffic(traffic, model, recipe, mesh, stage);
     traffic.pipeline.push_back(0);
     for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
       const int64_t bytes =
@@ -124,39 +128,60 @@ Traffic traffic_of(const ModelConfig& model, const Recipe& recipe, const Mesh& m
   return traffic;
 }
 
+std::vector<std::string> pipeline_lines(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                                        const Traffic& traffic) {
+  const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
+  const int64_t of_stage = micro_batches / mesh.data, a_shard = micro_batches / recipe.batch.reduction_shards;
+  const double if_equal =
+      static_cast<double>(mesh.pipeline - 1) / static_cast<double>(mesh.virtual_stages * of_stage);
+  return {
+      fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",
+                  text_of(traffic.all_pipeline), traffic.all_pipeline),
+      fmt::format(
+          "  {:<18} {:>9.1f}%  of each stage's time, by the FLOPs of its passes; with equal parts "
+          "{:.1f} % of the time at work. More micro-batches a step{} make it less",
+          "pipeline idle", 100 * idle_share(model, mesh, of_stage, a_shard), 100 * if_equal,
+          model.layers < mesh.pipeline * (mesh.virtual_stages + 1) ? "" : ", or parallel.virtual_stages,")};
+}
+
 }  // namespace
 
 std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh) {
   if (mesh.ranks() == 1) return {};
-  const std::vector<ModelPart> parts = split_layers(model, mesh.pipeline);
+  const std::vector<ModelPart> parts = split_layers(model, mesh.pipeline * mesh.virtual_stages);
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences / mesh.data;
   std::vector<Transformer> stages;
-  for (const ModelPart& part : parts) {
+  for (int64_t stage = 0; stage < mesh.pipeline; ++stage) {
     Transformer whole(model);
-    set_recipe_patterns(stages.emplace_back(model, part).parameters(), whole.parameters(), recipe, nullptr);
+    set_recipe_patterns(stages.emplace_back(model, parts_of_stage(model, mesh, stage)).parameters(),
+                        whole.parameters(), recipe, nullptr);
   }
-  const Traffic traffic = traffic_of(model, recipe, mesh, parts);
+  const Traffic traffic = traffic_of(model, recipe, mesh);
   std::vector<std::string> lines = {fmt::format(
-      "mesh: {} stage(s) x {} data{} x {} tensor{}, zero {}; {} micro-batches a step pass each stage",
-      mesh.pipeline, mesh.data, mesh.context > 1 ? fmt::format(" x {} context", mesh.context) : "",
-      mesh.tensor, mesh.expert > 1 ? fmt::format(", {} of data share experts", mesh.expert) : "", mesh.zero,
+      "mesh: {} stage(s){} x {} data{} x {} tensor{}, zero {}; {} micro-batches a step pass each stage",
+      mesh.pipeline,
+      mesh.virtual_stages > 1 ? fmt::format(" of {} parts of the layers", mesh.virtual_stages) : "",
+      mesh.data, mesh.context > 1 ? fmt::format(" x {} context", mesh.context) : "", mesh.tensor,
+      mesh.expert > 1 ? fmt::format(", {} of data share experts", mesh.expert) : "", mesh.zero,
       micro_batches)};
-  for (size_t s = 0; s < parts.size(); ++s) {
+  for (size_t s = 0; s < stages.size(); ++s) {
     const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
     lines.push_back(fmt::format(
-        "  stage {:<12} {:>10}  layers {} to {}{}; {} of its arenas; sends {} over data, {} over pipeline", s,
-        parameters_text(stages[s].parameters().elements(), stages[s].parameters().active_elements()),
-        parts[s].first_layer, parts[s].last_layer - 1, what_is_beside(model, stages[s]),
-        text_of(static_cast<int64_t>(sizes.total())), text_of(traffic.data[s]),
+        "  stage {:<12} {:>10}  {}; {} of its arenas, {} of them activations; sends {} over data, {} over "
+        "pipeline",
+        s, parameters_text(stages[s].parameters().elements(), stages[s].parameters().active_elements()),
+        what_is_held(model, stages[s]), text_of(static_cast<int64_t>(sizes.total())),
+        text_of(static_cast<int64_t>(sizes.activations)), text_of(traffic.data[s]),
         text_of(traffic.pipeline[s])));
   }
   const int64_t shards = recipe.batch.reduction_shards, a_shard = micro_batches * mesh.data / shards;
   if (releases_gradients(mesh) && a_shard > 1)
     lines.push_back(
-        fmt::format("  gradients stay whole until the last of a reduction shard's {} micro-batches; with "
+        fmt::format("  gradients stay whole until the last of a reduction shard's {} micro-batches; with {}"
                     "batch.reduction_shards = {} (another order of sums) they are shared, and sent {} times "
                     "a step for {}",
-                    a_shard, shards * a_shard, shards * a_shard / mesh.data, shards / mesh.data));
+                    a_shard, mesh.virtual_stages > 1 ? "parallel.virtual_stages = 1 and " : "",
+                    shards * a_shard, shards * a_shard / mesh.data, shards / mesh.data));
   lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "data axis sends",
                               text_of(traffic.all_data), traffic.all_data));
   if (mesh.tensor > 1) {
@@ -178,11 +203,7 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
         100 * (1 - 1 / static_cast<double>(mesh.expert))));
   }
   if (mesh.pipeline == 1) return lines;
-  lines.push_back(fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",
-                              text_of(traffic.all_pipeline), traffic.all_pipeline));
-  lines.push_back(fmt::format(
-      "  {:<18} {:>9.1f}%  of each stage's time, by FLOPs: more micro-batches a step make it less",
-      "pipeline idle", 100 * idle_share(model, parts, micro_batches)));
+  for (std::string& line : pipeline_lines(model, recipe, mesh, traffic)) lines.push_back(std::move(line));
   return lines;
 }
 

@@ -77,8 +77,7 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   LoneAxis axis(mesh.tensor, place.tensor);
   LoneContext context_axis(mesh.context, place.context);
   LoneDispatcher dispatcher(mesh.expert, expert_index(mesh, place.data));
-  Transformer model(config, split_layers(config, mesh.pipeline)[static_cast<size_t>(place.stage)], &axis,
-                    &context_axis, &dispatcher);
+  Transformer model(config, parts_of_stage(config, mesh, place.stage), &axis, &context_axis, &dispatcher);
   Transformer all(config);
   Parameters& whole = mesh.pipeline * mesh.tensor * mesh.expert > 1 ? all.parameters() : model.parameters();
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
@@ -94,7 +93,12 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   Arena activations = Arena::measuring("activations");
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
   const int64_t a_shard = micro_batches / recipe.batch.reduction_shards;
-  allocate_passes(model, activations, tokens, place.stage, mesh.pipeline, micro_batches / mesh.data, a_shard);
+  allocate_passes(model, activations, tokens,
+                  {.stage = place.stage,
+                   .stages = mesh.pipeline,
+                   .parts = mesh.virtual_stages,
+                   .micro_batches = micro_batches / mesh.data,
+                   .micro_batches_a_shard = a_shard});
   ArenaSizes sizes = {.values = value_bytes(model.parameters(), mesh),
                       .gradients = gradient_bytes(model.parameters(), mesh, a_shard, config.tie_embeddings),
                       .packed = packed.used_bytes(),

@@ -82,8 +82,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
       communicators_(mesh, communicator),
       whole_(mesh.pipeline * mesh.tensor * mesh.expert > 1 ? std::optional<Transformer>(model)
                                                            : std::nullopt),
-      model_(model, split_layers(model, mesh.pipeline)[static_cast<size_t>(communicators_.place().stage)],
-             tensor_axis(), context_axis(), dispatcher()),
+      model_(model, parts_of_stage(model, mesh, communicators_.place().stage), tensor_axis(), context_axis(),
+             dispatcher()),
       weights_(continued != nullptr ? nullptr
                                     : load_initial_weights(recipe, model, data.tokenizer().sha256())),
       pattern_link_(communicators_),

@@ -45,8 +45,8 @@ inline constexpr int kAxes = 9;
 // What an exchange carries.
 enum class Cargo : uint8_t {
   kGradients,            // a bucket of them
-  kActivations,          // of a micro-batch, from one stage to the next
-  kActivationGradients,  // of a micro-batch, back
+  kActivations,          // of a micro-batch in one part, from one stage to the next
+  kActivationGradients,  // of a micro-batch in one part, back
   kEmbedding,            // the values of a tied embedding
   kValues,               // of a layer, from the ranks that keep them
   kTensor,               // of a checkpoint
@@ -63,7 +63,7 @@ enum class Cargo : uint8_t {
 struct Exchange {
   int lane = 0;
   int64_t bytes = 0;   // of the whole that ranks exchange parts of
-  int32_t index = -1;  // which bucket, micro-batch, tensor or first parameter; -1: there is but one
+  int32_t index = -1;  // which bucket, pass, tensor or first parameter; -1: there is but one
   Cargo cargo = Cargo::kGradients;
   int32_t first_layer = -1, last_layer = -1;  // whose gradients it holds; -1: of no layer
 };

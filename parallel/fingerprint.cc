@@ -60,9 +60,9 @@ std::string text_of(Cargo cargo, int32_t index) {
     case Cargo::kGradients:
       return fmt::format("gradient bucket {}", index);
     case Cargo::kActivations:
-      return fmt::format("the activations of micro-batch {}", index);
+      return fmt::format("the activations of pass {}", index);
     case Cargo::kActivationGradients:
-      return fmt::format("the activations' gradient of micro-batch {}", index);
+      return fmt::format("the activations' gradient of pass {}", index);
     case Cargo::kEmbedding:
       return "the embedding's values";
     case Cargo::kValues:

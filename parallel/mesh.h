@@ -15,6 +15,7 @@ struct Mesh {
   int64_t data = 1, tensor = 1, pipeline = 1, expert = 1, context = 1;
   int64_t zero =
       0;  // what a data rank keeps its slice of alone. 1: optimizer state; 2: and gradients; 3: and values
+  int64_t virtual_stages = 1;  // parts of the model that each stage of the pipeline holds
 
   int64_t ranks() const { return data * tensor * pipeline * context; }
   // Ranks that hold the same parameters, and sum their gradients.
@@ -24,8 +25,9 @@ struct Mesh {
 };
 
 // Fills mesh.data with what the other axes leave of the ranks when it is 0. Errors (kBadUsage): sizes that do
-// not multiply to the ranks, shards not divisible by the data size, nor that by the expert size, more stages
-// than layers, with the sizes that would do; axes and stages that are not built.
+// not multiply to the ranks, shards not divisible by the data size, nor that by the expert size, more parts
+// of stages than layers, or several in one stage, with the sizes that would do; axes and stages that are not
+// built.
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers = 1);
 
 // The most ranks, up to `limit`, for which resolve() gives a mesh. REQUIRES: limit >= 1. Errors (kBadUsage):

@@ -12,8 +12,8 @@ namespace fern {
 
 namespace {
 
-constexpr int kActivationsLane = 0, kGradientsLane = 1;  // of a link between neighbours
-constexpr int kEmbeddedLane = 0, kEmbeddingLane = 1;     // of the wrap link
+constexpr int kActivationsLane = 0, kGradientsLane = 1;
+constexpr int kEmbeddedLane = 2, kEmbeddingLane = 3;  // of the wrap link
 
 // Of `whole` rows, those of the rank.
 int64_t share_of(int64_t whole, const Mesh& mesh, const MeshPlace& place) {
@@ -69,34 +69,41 @@ void TensorStream::finish() {
   if (is_there()) wait(*link_, lane_);
 }
 
-RankLink::RankLink(const ModelConfig& config, int64_t own_tokens, int64_t stage, int64_t stages,
+RankLink::RankLink(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place,
                    const Links& links, Arena& arena)
-    : stage_(stage),
-      stages_(stages),
-      before_(links.before),
-      after_(links.after),
-      wrap_(config.tie_embeddings ? links.wrap : nullptr),
-      activations_in_(links.before, kActivationsLane, Cargo::kActivations, config.dtype,
-                      {own_tokens, config.hidden}, arena),
-      activations_out_(links.after, kActivationsLane, Cargo::kActivations, config.dtype,
-                       {own_tokens, config.hidden}, arena),
-      gradients_in_(links.after, kGradientsLane, Cargo::kActivationGradients, config.dtype,
-                    {own_tokens, config.hidden}, arena),
-      gradients_out_(links.before, kGradientsLane, Cargo::kActivationGradients, config.dtype,
-                     {own_tokens, config.hidden}, arena),
-      embedded_(wrap_, kEmbeddedLane, Cargo::kActivationGradients, config.dtype, {own_tokens, config.hidden},
-                arena) {}
+    : stage_(place.stage),
+      stages_(mesh.pipeline),
+      parts_(mesh.virtual_stages),
+      links_(links),
+      wrap_(config.tie_embeddings ? links.wrap : nullptr) {
+  const auto stream = [&](Communicator* link, int lane, Cargo cargo) {
+    return TensorStream(link, lane, cargo, config.dtype, {share_of(tokens, mesh, place), config.hidden},
+                        arena);
+  };
+  const Links ring = in_ring(mesh, links);
+  activations_in_ = stream(ring.before, kActivationsLane, Cargo::kActivations);
+  activations_out_ = stream(ring.after, kActivationsLane, Cargo::kActivations);
+  gradients_in_ = stream(ring.after, kGradientsLane, Cargo::kActivationGradients);
+  gradients_out_ = stream(ring.before, kGradientsLane, Cargo::kActivationGradients);
+  embedded_ = stream(wrap_, kEmbeddedLane, Cargo::kActivationGradients);
+}
 
 RankLink::RankLink(const ModelConfig& config, int64_t tokens, MeshCommunicators& communicators, Arena& arena)
-    : RankLink(config, share_of(tokens, communicators.mesh(), communicators.place()),
-               communicators.place().stage, communicators.mesh().pipeline,
+    : RankLink(config, tokens, communicators.mesh(), communicators.place(),
                {communicators.before(), communicators.after(), communicators.wrap()}, arena) {}
+
+RankLink::Links RankLink::in_ring(const Mesh& mesh, Links links) {
+  if (mesh.virtual_stages == 1) return links;
+  if (links.before == nullptr) links.before = links.wrap;
+  if (links.after == nullptr) links.after = links.wrap;
+  return links;
+}
 
 size_t RankLink::bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place) {
   const std::unique_ptr<Communicator> nobody = make_solo_communicator();
   const bool is_first = place.stage == 0, is_last = place.stage + 1 == mesh.pipeline;
   Arena measure = Arena::measuring("pipeline");
-  const RankLink link(config, share_of(tokens, mesh, place), place.stage, mesh.pipeline,
+  const RankLink link(config, tokens, mesh, place,
                       {.before = is_first ? nullptr : nobody.get(),
                        .after = is_last ? nullptr : nobody.get(),
                        .wrap = is_first != is_last ? nobody.get() : nullptr},
@@ -110,18 +117,23 @@ int64_t RankLink::sent_bytes_of_step(const ModelConfig& config, int64_t tokens, 
   const bool is_first = place.stage == 0, is_last = place.stage + 1 == mesh.pipeline;
   const auto element_bytes = static_cast<int64_t>(size_of(config.dtype));
   const auto value_bytes = static_cast<int64_t>(size_of(wide_of(config.dtype)));
-  const int64_t tensors =
-      (is_last ? 0 : 1) + (is_first ? 0 : 1) + (is_first && config.tie_embeddings ? 1 : 0);
+  const int64_t activations = mesh.virtual_stages - (is_last ? 1 : 0),
+                gradients = mesh.virtual_stages - (is_first ? 1 : 0),
+                embedded = is_first && config.tie_embeddings ? 1 : 0;
   const int64_t rows = is_last && config.tie_embeddings ? share_of(config.vocabulary, mesh, place) : 0;
-  return micro_batches * tensors * share_of(tokens, mesh, place) * config.hidden * element_bytes +
+  return micro_batches * (activations + gradients + embedded) * share_of(tokens, mesh, place) *
+             config.hidden * element_bytes +
          rows * config.hidden * value_bytes;
 }
 
 void RankLink::begin_step(const Transformer& model, int64_t micro_batches) {
-  activations_in_.begin(micro_batches, true);
-  activations_out_.begin(micro_batches, false);
-  gradients_in_.begin(micro_batches, true);
-  gradients_out_.begin(micro_batches, false);
+  // What goes into the model's first part, or out of its last, is not exchanged.
+  const int64_t before = micro_batches * (parts_ - (is_first() ? 1 : 0)),
+                after = micro_batches * (parts_ - (is_last() ? 1 : 0));
+  activations_in_.begin(before, true);
+  activations_out_.begin(after, false);
+  gradients_in_.begin(after, true);
+  gradients_out_.begin(before, false);
   embedded_.begin(micro_batches, is_last());
   share_embedding(model);
 }
@@ -144,29 +156,21 @@ void RankLink::share_embedding(const Transformer& model) {
 }
 
 void RankLink::go_on() {
-  for (Communicator* link : {before_, after_, wrap_})
+  for (Communicator* link : {links_.before, links_.after, links_.wrap})
     if (link != nullptr) link->progress();
 }
 
-void RankLink::receive_activations(const Tensor& x_TD) {
-  if (activations_in_.is_there()) activations_in_.receive(x_TD);
-}
+void RankLink::receive_activations(const Tensor& x_TD) { activations_in_.receive(x_TD); }
+void RankLink::send_activations(const Tensor& x_TD) { activations_out_.send(x_TD); }
+void RankLink::receive_gradient(const Tensor& dx_TD) { gradients_in_.receive(dx_TD); }
+void RankLink::send_gradient(const Tensor& dx_TD) { gradients_out_.send(dx_TD); }
 
-void RankLink::send_activations(const Tensor& x_TD) {
-  if (activations_out_.is_there()) activations_out_.send(x_TD);
-}
-
-void RankLink::receive_gradient(const Tensor& dx_TD) {
-  if (gradients_in_.is_there()) gradients_in_.receive(dx_TD);
-}
-
-void RankLink::send_gradient(const Tensor& dx_TD) {
-  if (gradients_out_.is_there()) gradients_out_.send(dx_TD);
-  if (is_first() && embedded_.is_there()) embedded_.send(dx_TD);
+void RankLink::send_embedded(const Tensor& dx_TD) {
+  if (embedded_.is_there()) embedded_.send(dx_TD);
 }
 
 bool RankLink::receive_embedded(const Tensor& dx_TD) {
-  if (is_first() || !embedded_.is_there()) return false;
+  if (!embedded_.is_there()) return false;
   embedded_.receive(dx_TD);
   return true;
 }

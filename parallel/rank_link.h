@@ -13,6 +13,7 @@ namespace fern {
 // Tensors of one size that one rank sends another, one after the other, on one lane.
 class TensorStream {
  public:
+  TensorStream() = default;
   // Between the two ranks of `link` (null: there is no such stream). Takes `shape` from `arena`.
   TensorStream(Communicator* link, int lane, Cargo cargo, DType dtype, Shape shape, Arena& arena);
   bool is_there() const { return link_ != nullptr; }
@@ -28,9 +29,9 @@ class TensorStream {
  private:
   void start(bool receives);
 
-  Communicator* link_;
-  int lane_;
-  Cargo cargo_;
+  Communicator* link_ = nullptr;
+  int lane_ = 0;
+  Cargo cargo_ = Cargo::kActivations;
   Tensor buffer_;
   int64_t next_ = 0, last_ = 0, sent_bytes_ = 0;
 };
@@ -43,10 +44,10 @@ class RankLink final : public StageLink {
   // What it takes from the arena in a place of the mesh.
   static size_t bytes(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place);
 
-  // What the rank there sends to others in a step of `micro_batches` micro-batches: of each, its rows of
-  // activations to the next stage and of their gradient to the one before; with a tied embedding also the
-  // gradient of the embedded inputs from the first to the last, and once a step all values of its share of
-  // the embedding (V x D) back.
+  // What the rank there sends to others in a step of `micro_batches` micro-batches: of each, and of each part
+  // of the model there, its rows of activations to the next stage and of their gradient to the one before;
+  // with a tied embedding also the gradient of the embedded inputs from the first to the last, and once a
+  // step all values of its share of the embedding (V x D) back.
   static int64_t sent_bytes_of_step(const ModelConfig& config, int64_t tokens, int64_t micro_batches,
                                     const Mesh& mesh, const MeshPlace& place);
 
@@ -58,6 +59,7 @@ class RankLink final : public StageLink {
   void send_activations(const Tensor& x_TD) override;
   void receive_gradient(const Tensor& dx_TD) override;
   void send_gradient(const Tensor& dx_TD) override;
+  void send_embedded(const Tensor& dx_TD) override;
   bool receive_embedded(const Tensor& dx_TD) override;
   void end_step() override;
   int64_t sent_bytes() const override;
@@ -67,16 +69,18 @@ class RankLink final : public StageLink {
   bool is_last() const { return stage_ + 1 == stages_; }
   void share_embedding(const Transformer& model);
 
-  // Those that the stage has and the model needs.
+  // Those that the stage has.
   struct Links {
     Communicator *before = nullptr, *after = nullptr, *wrap = nullptr;
   };
-  RankLink(const ModelConfig& config, int64_t own_tokens, int64_t stage, int64_t stages, const Links& links,
-           Arena& arena);
+  RankLink(const ModelConfig& config, int64_t tokens, const Mesh& mesh, const MeshPlace& place,
+           const Links& links, Arena& arena);
+  // With several parts a stage the last one's go on to the first.
+  static Links in_ring(const Mesh& mesh, Links links);
 
-  int64_t stage_, stages_;
-  Communicator *before_, *after_;  // of neighbours
-  Communicator* wrap_;             // of a tied model's first and last stage
+  int64_t stage_, stages_, parts_;
+  Links links_;
+  Communicator* wrap_;  // of a tied model's first and last stage
   TensorStream activations_in_, activations_out_, gradients_in_, gradients_out_, embedded_;
   int64_t shared_bytes_ = 0;
 };

@@ -49,6 +49,21 @@ void expect_stages_fit(const Mesh& mesh, int ranks, int64_t layers) {
 }
 
 // REQUIRES: the stages do.
+void expect_parts_fit(const Mesh& mesh, int64_t layers) {
+  if (mesh.virtual_stages == 1) return;
+  if (mesh.pipeline == 1)
+    fail_usage(
+        "parallel.virtual_stages = {}: expected 1 with parallel.pipeline = 1, since other stages have the "
+        "layers between a stage's parts; or parallel.pipeline = 2 or more",
+        mesh.virtual_stages);
+  if (mesh.virtual_stages < 1 || mesh.virtual_stages * mesh.pipeline > layers)
+    fail_usage(
+        "parallel.virtual_stages = {}: expected 1 to {}, since each of parallel.pipeline = {} times as many "
+        "parts has at least one of model.layers = {}",
+        mesh.virtual_stages, layers / mesh.pipeline, mesh.pipeline, layers);
+}
+
+// REQUIRES: the stages do.
 void expect_shares_fit(const Mesh& mesh, int64_t ranks) {
   const int64_t of_stage = ranks / mesh.pipeline;
   if (mesh.tensor >= 1 && of_stage % mesh.tensor == 0) return;
@@ -82,6 +97,7 @@ void expect_experts_fit(const Mesh& mesh) {
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
   refuse_unbuilt(mesh);
   expect_stages_fit(mesh, ranks, layers);
+  expect_parts_fit(mesh, layers);
   expect_shares_fit(mesh, ranks);
   expect_sequences_fit(mesh, ranks);
   const int64_t most = ranks / mesh.pipeline / mesh.tensor / mesh.context;

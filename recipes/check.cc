@@ -23,6 +23,7 @@ class Checker {
     experts();
     batch();
     stages();
+    virtual_stages();
     shares();
     sequences();
     expert_shares();
@@ -131,6 +132,23 @@ class Checker {
           "split into stages; expected parallel.pipeline = 1, sparsity.embedding = false, or untied "
           "embeddings",
           at("parallel.pipeline"), stages);
+  }
+
+  // Gradients of a shard are complete before those of the next begin.
+  void virtual_stages() const {
+    const BatchConfig& b = recipe_.batch;
+    const int64_t parts = recipe_.mesh.virtual_stages, stages = recipe_.mesh.pipeline;
+    const int64_t micro_batches = b.sequences / b.micro_sequences;
+    if (parts == 1 || micro_batches / b.reduction_shards % stages == 0) return;
+    std::vector<int64_t> shards = divisors(micro_batches);
+    std::erase_if(shards, [&](int64_t s) { return micro_batches / s % stages != 0; });
+    fail_usage(
+        "{}: parallel.virtual_stages = {}: a reduction shard of {} micro-batches (batch.sequences / "
+        "batch.micro_sequences / batch.reduction_shards) is no multiple of parallel.pipeline = {}; expected "
+        "1, or {} (a different value is a different order of sums)",
+        at("parallel.virtual_stages"), parts, micro_batches / b.reduction_shards, stages,
+        shards.empty() ? fmt::format("batch.sequences = {}", b.sequences * stages)
+                       : fmt::format("batch.reduction_shards = {}", fmt::join(shards, ", ")));
   }
 
   // What ranks that share matrices cannot do.

@@ -36,6 +36,20 @@ std::vector<Field> parallel_fields() {
        .raising = "less memory for weights on each rank; more waiting where a step has few micro-batches",
        .least = 1,
        .may_change = true},
+      {.key = "parallel.virtual_stages",
+       .place = [](Recipe& r) -> Place { return &r.mesh.virtual_stages; },
+       .meaning =
+           "Parts of the layers that each stage of parallel.pipeline holds, with other stages' between them: "
+           "micro-batches go round all stages so many times (the interleaved schedule). So many times "
+           "parallel.pipeline is at most model.layers; 1 without stages. Above 1 the micro-batches of a "
+           "reduction shard (batch.sequences / batch.micro_sequences / batch.reduction_shards) are a "
+           "multiple "
+           "of parallel.pipeline. Never changes the result.",
+       .unit = "parts",
+       .raising = "less waiting, in proportion; as many times the traffic between stages, and activations of "
+                  "more passes kept",
+       .least = 1,
+       .may_change = true},
       {.key = "parallel.expert",
        .place = [](Recipe& r) -> Place { return &r.mesh.expert; },
        .meaning =

@@ -13,4 +13,10 @@ class GradSink {
   virtual void add(const Parameter& parameter) = 0;
 };
 
+// Where gradients go on to be added to, nobody is told.
+class NoSink final : public GradSink {
+ public:
+  void add(const Parameter&) override {}
+};
+
 }  // namespace fern

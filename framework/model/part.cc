@@ -6,12 +6,12 @@
 
 namespace fern {
 
-std::vector<ChunkRun> chunks_in_whole(const Parameters& part, const Parameters& whole) {
-  if (&part == &whole) return {{0, 0, whole.padded_elements() / kParameterChunk}};
+std::vector<ChunkRun> chunks_in_whole(const Parameters& parts, const Parameters& whole) {
+  if (&parts == &whole) return {{0, 0, whole.padded_elements() / kParameterChunk}};
   std::vector<ChunkRun> runs;
   int64_t end = 0;  // of the group
-  for (size_t i = part.list().size(); i-- > 0;) {
-    const Parameter& first = part.list()[i];
+  for (size_t i = parts.list().size(); i-- > 0;) {
+    const Parameter& first = parts.list()[i];
     end = std::max(end, first.offset + first.elements());
     if (i > 0 && !first.begins_group) continue;
     const int there = whole.find(first.name);

@@ -22,27 +22,33 @@ const ModelConfig& validated(const ModelConfig& config, const TensorAxis* axis, 
   return config;
 }
 
-ModelPart resolved(ModelPart part, const ModelConfig& config) {
-  part.last_layer = std::min(part.last_layer, config.layers);
-  expect(0 <= part.first_layer && part.first_layer < part.last_layer,
-         "[model] expected a part of at least one of {} layers, got layers {} to {}", config.layers,
-         part.first_layer, part.last_layer - 1);
-  return part;
+std::vector<ModelPart> resolved(std::vector<ModelPart> parts, const ModelConfig& config) {
+  if (parts.empty()) parts.resize(1);
+  int64_t end = 0;
+  for (ModelPart& part : parts) {
+    part.last_layer = std::min(part.last_layer, config.layers);
+    expect(end <= part.first_layer && part.first_layer < part.last_layer,
+           "[model] expected a part of at least one of {} layers, after layer {}, got layers {} to {}",
+           config.layers, end - 1, part.first_layer, part.last_layer - 1);
+    end = part.last_layer;
+  }
+  return parts;
 }
 
 std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, ContextAxis& context_axis,
-                               TokenDispatcher& dispatcher, const ModelConfig& config, const ModelPart& part,
-                               const RoutingState& routing) {
+                               TokenDispatcher& dispatcher, const ModelConfig& config,
+                               const std::vector<ModelPart>& parts, const RoutingState& routing) {
   std::vector<Layer> layers;
-  layers.reserve(static_cast<size_t>(part.last_layer - part.first_layer));
-  for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
-    parameters.begin_group();
-    const auto first = static_cast<int>(parameters.list().size());
-    AttentionBlock attention(parameters, axis, context_axis, config, i);
-    FeedForwardBlock feed_forward(parameters, axis, dispatcher, config, i, routing);
-    const int count = static_cast<int>(parameters.list().size()) - first;
-    layers.push_back({std::move(attention), std::move(feed_forward), {first, count}});
-  }
+  layers.reserve(static_cast<size_t>(config.layers));
+  for (const ModelPart& part : parts)
+    for (int64_t i = part.first_layer; i < part.last_layer; ++i) {
+      parameters.begin_group();
+      const auto first = static_cast<int>(parameters.list().size());
+      AttentionBlock attention(parameters, axis, context_axis, config, i);
+      FeedForwardBlock feed_forward(parameters, axis, dispatcher, config, i, routing);
+      const int count = static_cast<int>(parameters.list().size()) - first;
+      layers.push_back({std::move(attention), std::move(feed_forward), {first, count}});
+    }
   return layers;
 }
 
@@ -76,45 +82,24 @@ void copy_in(const Tensor& to_T, const std::vector<int32_t>& from_T) {
 
 }  // namespace
 
-LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens) {
+LayerSaved allocate_inside(Arena& arena, std::span<const Layer> layers, int64_t tokens) {
   LayerSaved inside = {layers[0].attention.allocate(arena, tokens),
                        layers[0].feed_forward.allocate(arena, tokens)};
   for (const Layer& layer : layers) layer.feed_forward.allocate_missing(inside.feed_forward, arena, tokens);
   return inside;
 }
 
-namespace {
-
-// With recomputation all layers share one inside, which may be there already, and each keeps only its own
-// input.
-std::vector<LayerSaved> allocate_layers(Arena& arena, const std::vector<Layer>& layers,
-                                        const ModelConfig& config, int64_t tokens, int64_t own_tokens,
-                                        const LayerSaved* inside) {
-  std::vector<LayerSaved> saved;
-  if (config.recompute) {
-    saved.assign(layers.size(), inside != nullptr ? *inside : allocate_inside(arena, layers, tokens));
-    for (size_t i = inside != nullptr ? 0 : 1; i < layers.size(); ++i)
-      saved[i].attention.x_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
-    return saved;
-  }
-  for (const Layer& layer : layers)
-    saved.push_back({layer.attention.allocate(arena, tokens), layer.feed_forward.allocate(arena, tokens)});
-  return saved;
-}
-
-}  // namespace
-
-Transformer::State::State(const ModelConfig& model_config, const ModelPart& model_part,
+Transformer::State::State(const ModelConfig& model_config, const std::vector<ModelPart>& model_parts,
                           TensorAxis* tensor_axis, ContextAxis* sequence_axis,
                           TokenDispatcher* token_dispatcher)
     : config(validated(model_config, tensor_axis, sequence_axis, token_dispatcher)),
-      part(resolved(model_part, config)),
+      parts(resolved(model_parts, config)),
       axis(tensor_axis != nullptr ? *tensor_axis : lone),
       context_axis(sequence_axis != nullptr ? *sequence_axis : whole_context),
       dispatcher(token_dispatcher != nullptr ? *token_dispatcher : lone_dispatcher),
       routing(config) {
   if (config.tie_embeddings ? is_last() : is_first()) embedding.emplace(parameters, axis, config);
-  layers = make_layers(parameters, axis, context_axis, dispatcher, config, part, routing);
+  layers = make_layers(parameters, axis, context_axis, dispatcher, config, parts, routing);
   if (is_last()) {
     parameters.begin_group();
     norm.emplace(parameters, axis, "model.norm.weight", config.hidden, config.norm_epsilon);
@@ -123,6 +108,27 @@ Transformer::State::State(const ModelConfig& model_config, const ModelPart& mode
   if (dispatcher.size() == 1) return;
   parameters.begin_own_experts();
   for (Layer& layer : layers) layer.feed_forward.add_experts();
+}
+
+std::span<const Layer> Transformer::State::layers_of(size_t part) const {
+  size_t begin = 0;
+  for (size_t i = 0; i < part; ++i) begin += static_cast<size_t>(parts[i].layers());
+  return std::span(layers).subspan(begin, static_cast<size_t>(parts[part].layers()));
+}
+
+std::vector<LayerSaved> Transformer::State::allocate_layers(Arena& arena, size_t part, int64_t tokens,
+                                                            const LayerSaved* inside) const {
+  const std::span<const Layer> of_part = layers_of(part);
+  std::vector<LayerSaved> saved;
+  if (config.recompute) {
+    saved.assign(of_part.size(), inside != nullptr ? *inside : allocate_inside(arena, layers, tokens));
+    for (size_t i = inside != nullptr ? 0 : 1; i < of_part.size(); ++i)
+      saved[i].attention.x_TD = arena.allocate(config.dtype, {axis.own(tokens).elements(), config.hidden});
+    return saved;
+  }
+  for (const Layer& layer : of_part)
+    saved.push_back({layer.attention.allocate(arena, tokens), layer.feed_forward.allocate(arena, tokens)});
+  return saved;
 }
 
 void Transformer::State::embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD,
@@ -146,46 +152,51 @@ void Transformer::State::embed_backward(const Tensor& dx_TD, const Tensor& input
 }
 
 void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& stream) const {
+  const std::span<const Layer> of_part = layers_of(tensors.part);
+  const int64_t first_layer = parts[tensors.part].first_layer;
   stream.enter(Activity::kForward);
-  if (is_first()) embed(tensors.layers[0].attention.x_TD, tensors.input_T, tensors.scratch.n_TD, stream);
+  if (is_first(tensors.part))
+    embed(tensors.layers[0].attention.x_TD, tensors.input_T, tensors.scratch.n_TD, stream);
   Tensor residual_TD;
-  for (size_t i = 0; i < layers.size(); ++i) {
+  for (size_t i = 0; i < of_part.size(); ++i) {
+    const Layer& layer = of_part[i];
     const LayerSaved& saved = tensors.layers[i];
-    stream.enter(Activity::kForward, part.first_layer + static_cast<int64_t>(i));
-    const FetchedValues here(*values, layers[i].parameters);
-    layers[i].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
-                                tensors.positions, stream);
-    layers[i].feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch,
-                                   saved.attention.x_TD, tensors.routed, stream);
+    stream.enter(Activity::kForward, first_layer + static_cast<int64_t>(i));
+    const FetchedValues here(*values, layer.parameters);
+    layer.attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
+                            tensors.positions, stream);
+    layer.feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch, saved.attention.x_TD,
+                               tensors.routed, stream);
     residual_TD = saved.feed_forward.x_TD;
   }
   stream.enter(Activity::kForward);
-  if (!is_last()) return add_residual(tensors.x_TD, residual_TD, stream);
+  if (!is_last(tensors.part)) return add_residual(tensors.x_TD, residual_TD, stream);
   const FetchedValues here(*values, {norm->weight(), 1});
   norm->forward(axis.own_rows(tensors.scratch.n_TD), tensors.x_TD, tensors.rstd_T, residual_TD, stream);
   axis.all_gather(tensors.scratch.n_TD, stream);
 }
 
 void Transformer::State::recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const {
+  const Layer& recomputed = layers_of(tensors.part)[layer];
   const LayerSaved& saved = tensors.layers[layer];
   RoutedPositions routed = tensors.routed;
   routed.record = nullptr;  // it was recorded
-  layers[layer].attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, {},
-                                  tensors.positions, stream);
-  layers[layer].feed_forward.recompute(saved.feed_forward, tensors.scratch, saved.attention.x_TD, routed,
-                                       stream);
+  recomputed.attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, {},
+                               tensors.positions, stream);
+  recomputed.feed_forward.recompute(saved.feed_forward, tensors.scratch, saved.attention.x_TD, routed,
+                                    stream);
 }
 
 Transformer::Activations::Activations(std::unique_ptr<Tensors> tensors) : tensors_(std::move(tensors)) {}
 Transformer::Activations::~Activations() = default;
 
-Transformer::Transformer(const ModelConfig& config, const ModelPart& part, TensorAxis* axis,
+Transformer::Transformer(const ModelConfig& config, const std::vector<ModelPart>& parts, TensorAxis* axis,
                          ContextAxis* context_axis, TokenDispatcher* dispatcher)
-    : state_(std::make_unique<State>(config, part, axis, context_axis, dispatcher)) {}
+    : state_(std::make_unique<State>(config, parts, axis, context_axis, dispatcher)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 const ModelConfig& Transformer::config() const { return state_->config; }
-const ModelPart& Transformer::part() const { return state_->part; }
+const std::vector<ModelPart>& Transformer::parts() const { return state_->parts; }
 const TensorAxis& Transformer::axis() const { return state_->axis; }
 const ContextAxis& Transformer::context_axis() const { return state_->context_axis; }
 const TokenDispatcher& Transformer::dispatcher() const { return state_->dispatcher; }
@@ -247,17 +258,19 @@ void Transformer::allocate_embedding_copy(Arena& arena) {
 }
 
 std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Arena& arena, int64_t tokens,
-                                                                            const Activations* share) const {
+                                                                            const Activations* share,
+                                                                            size_t part) const {
   const ModelConfig& config = state_->config;
   const int64_t own_tokens = state_->axis.own(tokens).elements();
   auto tensors = std::make_unique<Activations::Tensors>();
   const Activations::Tensors* shared = share != nullptr ? share->tensors_.get() : nullptr;
+  tensors->part = part;
   tensors->input_T = arena.allocate(DType::kI32, {tokens});
   tensors->positions = allocate_positions(arena, config, state_->context_axis, tokens,
                                           shared != nullptr ? &shared->positions : nullptr);
   tensors->routed.language_T = arena.allocate(DType::kI32, {tokens});
-  tensors->layers = allocate_layers(arena, state_->layers, config, tokens, own_tokens,
-                                    shared != nullptr ? shared->layers.data() : nullptr);
+  tensors->layers =
+      state_->allocate_layers(arena, part, tokens, shared != nullptr ? shared->layers.data() : nullptr);
   tensors->x_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
   if (shared == nullptr) {
     tensors->dx_TD = arena.allocate(config.dtype, {own_tokens, config.hidden});
@@ -265,24 +278,33 @@ std::unique_ptr<Transformer::Activations> Transformer::allocate_activations(Aren
     if (state_->context_axis.size() > 1)
       tensors->scratch.ring =
           allocate_ring(arena, config.dtype, tokens, 2 * LayerShare(config, state_->axis).kv_size());
+    if (state_->is_last()) tensors->head = state_->head->allocate(arena, tokens);
   } else {
     tensors->dx_TD = shared->dx_TD;
     tensors->scratch = shared->scratch;
+    tensors->head = shared->head;
   }
-  if (state_->is_last()) {
+  if (state_->is_last(part)) {
     tensors->rstd_T = arena.allocate(wide_of(config.dtype), {own_tokens});
     tensors->loss_T = arena.allocate(DType::kF64, {tokens});
-    tensors->head = shared != nullptr ? shared->head : state_->head->allocate(arena, tokens);
   }
   return std::unique_ptr<Activations>(new Activations(std::move(tensors)));
 }
 
+bool Transformer::is_first(const Activations& activations) const {
+  return state_->is_first(activations.tensors_->part);
+}
+
+bool Transformer::is_last(const Activations& activations) const {
+  return state_->is_last(activations.tensors_->part);
+}
+
 Tensor Transformer::input_of(const Activations& activations) const {
-  return is_first() ? Tensor() : activations.tensors_->layers[0].attention.x_TD;
+  return is_first(activations) ? Tensor() : activations.tensors_->layers[0].attention.x_TD;
 }
 
 Tensor Transformer::output_of(const Activations& activations) const {
-  return is_last() ? Tensor() : activations.tensors_->x_TD;
+  return is_last(activations) ? Tensor() : activations.tensors_->x_TD;
 }
 
 Tensor Transformer::gradient_of(const Activations& activations) const { return activations.tensors_->dx_TD; }
@@ -304,7 +326,7 @@ double Transformer::forward(Activations& activations, std::span<double> sequence
   state_->record.losses.assign(static_cast<size_t>(state_->config.expert_layers()), {});
   state_->forward_layers(tensors, stream);
   std::ranges::fill(sequence_loss_S, 0.0);
-  if (!is_last()) return 0;
+  if (!state_->is_last(tensors.part)) return 0;
   const std::span<double> loss_T = tensors.losses();
   const FetchedValues here(*state_->values, state_->head->parameters());
   state_->head->forward_backward(loss_T, tensors.scratch.dhidden_TD, tensors.head, tensors.scratch.n_TD,
@@ -324,7 +346,8 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
   const Tensor& dx_TD = tensors.dx_TD;
   stream.enter(Activity::kBackward);
   const BlockScratch& scratch = tensors.scratch;
-  if (is_last()) {
+  const bool is_last = state_->is_last(tensors.part);
+  if (is_last) {
     state_->head->report(sink);
     fill_zero(dx_TD);
     const Tensor own_dhidden_TD = state_->axis.own_rows(scratch.dhidden_TD);
@@ -332,18 +355,19 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     const FetchedValues here(*state_->values, {state_->norm->weight(), 1});
     state_->norm->backward(dx_TD, own_dhidden_TD, tensors.x_TD, tensors.rstd_T, scratch.dw_D, sink, stream);
   }
-  for (size_t i = state_->layers.size(); i-- > 0;) {
-    const Layer& layer = state_->layers[i];
+  const std::span<const Layer> layers = state_->layers_of(tensors.part);
+  for (size_t i = layers.size(); i-- > 0;) {
+    const Layer& layer = layers[i];
     const LayerSaved& saved = tensors.layers[i];
-    const bool still_there = is_last() && i + 1 == state_->layers.size();  // others come between, elsewhere
-    stream.enter(Activity::kBackward, state_->part.first_layer + static_cast<int64_t>(i));
+    const bool still_there = is_last && i + 1 == layers.size();  // others come between, elsewhere
+    stream.enter(Activity::kBackward, state_->parts[tensors.part].first_layer + static_cast<int64_t>(i));
     const FetchedValues here(*state_->values, layer.parameters);
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
     layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, tensors.routed, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);
   }
   stream.enter(Activity::kBackward);
-  if (!is_first() || state_->shares_embedding()) return;
+  if (!state_->is_first(tensors.part) || state_->shares_embedding()) return;
   state_->embed_backward(dx_TD, tensors.input_T, scratch.dy_TD, stream);
   if (state_->embedding_sum.empty()) state_->embedding->report(sink);
 }

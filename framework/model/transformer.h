@@ -26,20 +26,23 @@ struct KvCache;
 
 class Transformer {
  public:
-  // Lays out the parameters of the part, this rank's share of them where there is an axis, and of the experts
-  // where there is a dispatcher; allocates nothing. With several ranks on an axis all of them call forward()
-  // and backward() alike, of the same batches, which the context axis cuts (data/context_share.h); those of a
-  // dispatcher of batches of their own, as large. score() and generation are for one. All three are borrowed.
-  // Errors (kBadUsage): see validate(), validate_shares(), validate_context() and validate_expert_shares().
-  explicit Transformer(const ModelConfig& config, const ModelPart& part = {}, TensorAxis* axis = nullptr,
-                       ContextAxis* context_axis = nullptr, TokenDispatcher* dispatcher = nullptr);
+  // Lays out the parameters of the parts (ascending; none are all layers in one), this rank's share of them
+  // where there is an axis, and of the experts where there is a dispatcher; allocates nothing. With several
+  // ranks on an axis all of them call forward() and backward() alike, of the same batches, which the context
+  // axis cuts (data/context_share.h); those of a dispatcher of batches of their own, as large. score() and
+  // generation are for one. All three are borrowed. Errors (kBadUsage): see validate(), validate_shares(),
+  // validate_context() and validate_expert_shares().
+  explicit Transformer(const ModelConfig& config, const std::vector<ModelPart>& parts = {},
+                       TensorAxis* axis = nullptr, ContextAxis* context_axis = nullptr,
+                       TokenDispatcher* dispatcher = nullptr);
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   const ModelConfig& config() const;
-  const ModelPart& part() const;  // with the number of its last layer
+  const std::vector<ModelPart>& parts() const;  // with the numbers of their last layers
   const TensorAxis& axis() const;
   const ContextAxis& context_axis() const;
   const TokenDispatcher& dispatcher() const;
+  // The model's first part is here, or its last.
   bool is_first() const;
   bool is_last() const;
   Parameters& parameters();
@@ -74,10 +77,11 @@ class Transformer {
   // That copy; in the last of several parts of a tied model what it is a copy of; else empty.
   Tensor shared_embedding() const;
 
-  // What forward keeps for backward, for one micro-batch of `tokens` positions, with the memory that layers
-  // share. With a measuring arena it only counts. Several may be in flight: those after the first `share`
-  // what lives in a call only, which stays the first's. With config.recompute it is small: a layer's input
-  // and one layer's inside; score() needs no more, whatever the model was trained with.
+  // What forward keeps for backward, for one micro-batch of `tokens` positions in one of the parts here, with
+  // the memory that layers share. With a measuring arena it only counts. Several may be in flight: those
+  // after the first `share` what lives in a call only, which stays the first's. With config.recompute it is
+  // small: a layer's input and one layer's inside; score() needs no more, whatever the model was trained
+  // with.
   class Activations {
    public:
     ~Activations();
@@ -89,7 +93,11 @@ class Transformer {
     std::unique_ptr<Tensors> tensors_;
   };
   std::unique_ptr<Activations> allocate_activations(Arena& arena, int64_t tokens,
-                                                    const Activations* share = nullptr) const;
+                                                    const Activations* share = nullptr,
+                                                    size_t part = 0) const;
+  // Whether they are of the model's first part, or its last.
+  bool is_first(const Activations& activations) const;
+  bool is_last(const Activations& activations) const;
   // The residual stream between two parts, and its gradient, T x D of config.dtype (of the axis' rows, this
   // rank's): what forward finds in the input (empty in the first part) and leaves in the output (empty in the
   // last), and what backward finds in the gradient (but in the last part) and leaves there.
@@ -103,7 +111,7 @@ class Transformer {
   // already adds the head's part to parameters().gradients(), and zeroing gradients comes before it; score()
   // adds nothing.
   // Losses of routers, which are not in the result, are in routing_record(), and so is what was routed where.
-  // A part that is not the last returns 0 and leaves zeros.
+  // In a part that is not the last it returns 0 and leaves zeros.
   // Reads batch, writes activations. REQUIRES: parameters allocated. Errors: batch.input_T.size() differs
   // from the activations' tokens, a whole sequence has more than config().context positions, a token is not
   // in the vocabulary.
@@ -114,9 +122,9 @@ class Transformer {
   // batch.
   void backward(Activations& activations, const MicroBatch& batch, GradSink& sink, Stream& stream);
 
-  // Of the last of several parts of a tied model: adds the embedding's gradient of a micro-batch, whose
-  // backward has come to the first part with the gradient that now is gradient_of(activations). In order;
-  // where a shard is one micro-batch, after its backward pass here.
+  // With the last of several parts of a tied model: adds the embedding's gradient of a micro-batch, whose
+  // backward has come to the first part with the gradient that now is gradient_of(activations), of any part.
+  // In order; where a shard is one micro-batch, after its backward pass here.
   void add_embedded(const Activations& activations, const MicroBatch& batch, Stream& stream);
   // After a shard's last micro-batch: the gradients are whole.
   void end_shard();

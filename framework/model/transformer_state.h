@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "framework/layers/attention.h"
@@ -29,31 +30,40 @@ struct LayerSaved {
 };
 
 // What one layer of any kind that there is saves.
-LayerSaved allocate_inside(Arena& arena, const std::vector<Layer>& layers, int64_t tokens);
+LayerSaved allocate_inside(Arena& arena, std::span<const Layer> layers, int64_t tokens);
 
 struct Transformer::State {
-  State(const ModelConfig& config, const ModelPart& part, TensorAxis* axis, ContextAxis* context_axis,
-        TokenDispatcher* dispatcher);
+  State(const ModelConfig& config, const std::vector<ModelPart>& parts, TensorAxis* axis,
+        ContextAxis* context_axis, TokenDispatcher* dispatcher);
   State(const State&) = delete;
 
-  bool is_first() const { return part.first_layer == 0; }
-  bool is_last() const { return part.last_layer == config.layers; }
-  // The first and the last part of a tied model are two, and this is one of them.
+  // The model's first part is here, or its last.
+  bool is_first() const { return parts.front().first_layer == 0; }
+  bool is_last() const { return parts.back().last_layer == config.layers; }
+  // The one numbered so of those here is.
+  bool is_first(size_t part) const { return parts[part].first_layer == 0; }
+  bool is_last(size_t part) const { return parts[part].last_layer == config.layers; }
+  std::span<const Layer> layers_of(size_t part) const;
+  // With recomputation all layers share one inside, which may be there already, and each of the part keeps
+  // only its own input.
+  std::vector<LayerSaved> allocate_layers(Arena& arena, size_t part, int64_t tokens,
+                                          const LayerSaved* inside) const;
+  // The first and the last part of a tied model are apart, and one of them is here.
   bool shares_embedding() const { return config.tie_embeddings && is_first() != is_last(); }
-  // Embedding, layers and final norm, as far as the part has them, of the inputs in `tensors`; the result is
-  // scratch.n_TD, in the last part, or the sum in x_TD.
+  // Embedding, layers and final norm, as far as the part of `tensors` has them, of the inputs there; the
+  // result is scratch.n_TD, in the last part, or the sum in x_TD.
   void forward_layers(Activations::Tensors& tensors, Stream& stream) const;
   void embed(const Tensor& x_TD, const Tensor& input_T, const Tensor& room_TD, Stream& stream) const;
   // Adds the table's gradient: to its sum, where it has one.
   void embed_backward(const Tensor& dx_TD, const Tensor& input_T, const Tensor& room_TD,
                       Stream& stream) const;
-  // Fills what layer `layer` saved again, from its input.
+  // Fills what the part's layer `layer` saved again, from its input.
   void recompute_layer(Activations::Tensors& tensors, size_t layer, Stream& stream) const;
   // Appends the first `piece` tokens of cache.input_B; logits of the last go to cache.logits_1V.
   void decode(KvCache& cache, int64_t piece, Stream& stream) const;
 
   ModelConfig config;
-  ModelPart part;
+  std::vector<ModelPart> parts;
   LoneAxis lone;
   TensorAxis& axis;
   LoneContext whole_context;
@@ -67,7 +77,7 @@ struct Transformer::State {
   RoutingRecord record;
   PackingRooms packing_rooms;          // before what has packed weights there
   std::optional<Embedding> embedding;  // where its weight is held
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;           // of all parts here
   std::optional<Norm> norm;
   std::optional<Head> head;
   Tensor embedding_copy_VD;  // of the first of several parts of a tied model
@@ -75,13 +85,14 @@ struct Transformer::State {
 };
 
 struct Transformer::Activations::Tensors {
+  size_t part = 0;  // of those here
   Tensor input_T;
   Positions positions;
   RoutedPositions routed;
-  std::vector<LayerSaved> layers;
-  Tensor x_TD, rstd_T;  // into the final norm, or the next part: the rows of this rank
-  Tensor dx_TD;         // gradient of the residual stream: the same rows
-  Tensor loss_T;        // f64
+  std::vector<LayerSaved> layers;  // of the part
+  Tensor x_TD, rstd_T;             // into the final norm, or the next part: the rows of this rank
+  Tensor dx_TD;                    // gradient of the residual stream: the same rows
+  Tensor loss_T;                   // f64
   BlockScratch scratch;
   Head::Scratch head;
 

@@ -16,8 +16,9 @@ namespace fern {
 //
 //   for each shard i of this process's, in order:
 //     reducer.begin_shard()            gradients are zeroed
-//     backward of its micro-batches    reducer.add(parameter) as gradients finish
-//       before the last of them: reducer.begin_last_micro_batch()
+//     backward of its micro-batches
+//       before the last of them: reducer.begin_last_micro_batch(), and during it
+//       reducer.add(parameter) as gradients finish
 //     reducer.end_shard()
 //   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
 class GradReducer : public GradSink {
@@ -27,8 +28,9 @@ class GradReducer : public GradSink {
   virtual int64_t shards() const = 0;
   virtual int64_t shard(int64_t i) const = 0;
   virtual void begin_shard() = 0;
-  // The next backward is the shard's last: what it reports with add() is added to no more, and may be reduced
-  // at once. A shard that is not told so is reduced after its end.
+  // The shard's last backward begins: what is reported with add() from now on is added to no more, and may be
+  // reduced at once. Where the model is here in several parts, other micro-batches may go backward between
+  // the last one's parts. A shard that is not told so is reduced after its end.
   virtual void begin_last_micro_batch() = 0;
   virtual void end_shard() = 0;
   virtual void finish() = 0;

@@ -11,10 +11,10 @@
 namespace fern {
 
 // Tensors are T x D of the model's dtype (Transformer::input_of() and its like), of which ranks that share
-// matrices exchange each its rows with the one of the same share; those that are empty, or that no other
-// process holds the layers for, are not exchanged. Each kind goes in the order of the
-// micro-batches. Sending does not wait for the other side; what was sent moves while ops run, from one to the
-// next.
+// matrices exchange each its rows with the one of the same share. What comes into the model's first part and
+// goes out of its last is not exchanged; where stages hold several parts, the last one's go on to the first.
+// Each kind comes in the order in which the other side sends it, and that is the order of the schedule.
+// Sending does not wait for the other side; what was sent moves while ops run, from one to the next.
 class StageLink : public Background {
  public:
   // Which of the stages this is.
@@ -26,8 +26,9 @@ class StageLink : public Background {
   virtual void send_activations(const Tensor& x_TD) = 0;
   virtual void receive_gradient(const Tensor& dx_TD) = 0;
   virtual void send_gradient(const Tensor& dx_TD) = 0;
-  // On the last of several stages of a tied model, the gradient that a micro-batch's backward has left on the
-  // first; false elsewhere.
+  // Of a tied model, from the first of several stages to the last: the gradient that a micro-batch's backward
+  // has left there. Receiving it is false where none comes.
+  virtual void send_embedded(const Tensor& dx_TD) = 0;
   virtual bool receive_embedded(const Tensor& dx_TD) = 0;
   // All that was sent has come.
   virtual void end_step() = 0;
@@ -46,6 +47,7 @@ class SoloLink final : public StageLink {
   void send_activations(const Tensor&) override {}
   void receive_gradient(const Tensor&) override {}
   void send_gradient(const Tensor&) override {}
+  void send_embedded(const Tensor&) override {}
   bool receive_embedded(const Tensor&) override { return false; }
   void end_step() override {}
   int64_t sent_bytes() const override { return 0; }

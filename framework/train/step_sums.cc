@@ -38,11 +38,11 @@ std::span<double> StepSums::sequence_losses(int64_t micro, int64_t share) {
                                  static_cast<size_t>(micro_sequences_));
 }
 
-void StepSums::set_routers(int64_t micro, std::span<const RouterLosses> losses, int64_t share) {
+void StepSums::add_routers(int64_t micro, std::span<const RouterLosses> losses, int64_t share) {
   double* slot = all_.data() + parts_ + 2 * (micro * shares_ + share) * expert_layers_;
   for (const RouterLosses& layer : losses) {
-    *slot++ = layer.balance;
-    *slot++ = layer.z;
+    *slot++ += layer.balance;
+    *slot++ += layer.z;
   }
 }
 

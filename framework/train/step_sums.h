@@ -29,8 +29,8 @@ class StepSums {
   // (token_stream.h) of the whole batch are noted too.
   std::span<double> sequence_losses(int64_t micro, int64_t share = 0);
   void set_micro_batch(int64_t micro, double loss, const MicroBatch& whole, int64_t share = 0);
-  // The losses of its routers, by layer with experts: 0 for those of other processes.
-  void set_routers(int64_t micro, std::span<const RouterLosses> losses, int64_t share = 0);
+  // Adds the losses of its routers, by layer with experts: 0 for those of layers elsewhere.
+  void add_routers(int64_t micro, std::span<const RouterLosses> losses, int64_t share = 0);
   std::span<double> squares();
 
   // Makes every slot whole on every process.

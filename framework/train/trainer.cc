@@ -28,12 +28,15 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
   if (parts.model.config().expert_layers() > 0)
     experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
   if (link_.stages() > 1) stream_.set_background(&link_);
-  const int64_t micro_batches = parts.gradients.shards() * micro_batches_a_shard();
+  const StageWork work = {.stage = link_.stage(),
+                          .stages = link_.stages(),
+                          .parts = std::ssize(parts.model.parts()),
+                          .micro_batches = parts.gradients.shards() * micro_batches_a_shard(),
+                          .micro_batches_a_shard = micro_batches_a_shard()};
   const BatchShape& shape = parts.loader.shape();
-  actions_ = one_forward_one_backward(link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
+  actions_ = pipeline_schedule(work);
   passes_ = allocate_passes(parts.model, arena,
-                            shape.micro_sequences * shape.context / parts.model.context_axis().size(),
-                            link_.stage(), link_.stages(), micro_batches, micro_batches_a_shard());
+                            shape.micro_sequences * shape.context / parts.model.context_axis().size(), work);
   take_layout();
 }
 

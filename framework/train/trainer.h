@@ -86,15 +86,15 @@ struct RunFolder {
 // MethodSetup::budget of the run that saved this checkpoint; none where it does not say.
 std::optional<std::vector<int64_t>> given_budget(const Manifest& manifest);
 
-// A micro-batch, or this process's share of it, on its way through the layers that are here.
+// A micro-batch, or this process's share of it, on its way through one part of the layers that are here.
 struct Pass {
   std::unique_ptr<Transformer::Activations> activations;
   MicroBatch batch;
 };
-// Takes from `arena` (which may be measuring) what a stage of `stages` needs for a step: activations of as
-// many micro-batches of `tokens` as are in flight, and a tied embedding's sum or copy.
-std::vector<Pass> allocate_passes(Transformer& model, Arena& arena, int64_t tokens, int64_t stage,
-                                  int64_t stages, int64_t micro_batches, int64_t micro_batches_a_shard);
+// Takes from `arena` (which may be measuring) what a stage needs for a step's `work`: of each part
+// activations of as many micro-batches of `tokens` as are in flight, and a tied embedding's sum or copy.
+std::vector<std::vector<Pass>> allocate_passes(Transformer& model, Arena& arena, int64_t tokens,
+                                               const StageWork& work);
 
 class Trainer {
  public:
@@ -124,14 +124,14 @@ class Trainer {
   void train_step();
   void forward_backward();
   void begin_shard();
-  void forward(int64_t micro);
-  void backward(int64_t micro);
+  void forward(int64_t micro, int64_t part);
+  void backward(int64_t micro, int64_t part);
   // Fills `own` with this process's share of the step's micro-batch `slot`; returns the whole of it.
   const MicroBatch& load(MicroBatch& own, int64_t slot);
-  void end_shard(int64_t shard);
-  // Of micro-batches before `end` whose backward has come to the first of several stages: their part of a
-  // tied embedding's gradient.
-  void take_embedded(int64_t end);
+  // Of a micro-batch whose backward has come to the first of several stages: its part of a tied embedding's
+  // gradient.
+  void take_embedded(int64_t micro);
+  void end_shard();
   // Which of a step's micro-batches this process's `micro`-th is. Where processes share sequences, each one's
   // part of a shard's gradient is a term of the sum by itself: the shards of the first of them come first,
   // and then the same shards of the next.
@@ -150,24 +150,27 @@ class Trainer {
   void save();
   void write_checkpoint(TensorSource& tensors, Topology::Memory topology);
 
-  // Of micro-batch m, in flight from its forward pass to its backward pass: the m-th, in turn.
-  Pass& pass_of(int64_t micro) { return passes_[static_cast<size_t>(micro) % passes_.size()]; }
+  // Of micro-batch m, in flight through a part from its forward pass to its backward pass: the m-th, in turn.
+  Pass& pass_of(int64_t micro, int64_t part) {
+    std::vector<Pass>& passes = passes_[static_cast<size_t>(part)];
+    return passes[static_cast<size_t>(micro) % passes.size()];
+  }
 
   TrainConfig config_;
   TrainParts parts_;
   RunFolder run_;
   SoloLink solo_link_;
   StageLink& link_;
-  std::vector<StageAction> actions_;  // of every step
-  std::vector<Pass> passes_;
-  MicroBatch whole_;  // that load() cuts
+  std::vector<StageAction> actions_;       // of every step
+  std::vector<std::vector<Pass>> passes_;  // by part
+  MicroBatch whole_;                       // that load() cuts
+  MicroBatch embedded_;                    // that take_embedded() is at
   Stream stream_;
   StepSums sums_;
   std::vector<ChunkRun> chunks_;  // of the flat gradient, in the whole model's
   std::vector<double> squares_;   // of them
   std::optional<ExpertTraining> experts_;
   StepMetrics metrics_;
-  int64_t embedded_ = 0;  // micro-batches of the step that take_embedded() has taken
   bool scoring_ = false;  // the step under way scores rows of dense gradients
   int64_t step_ = 0, updates_ = 0, skipped_ = 0, skipped_in_a_row_ = 0;
 };

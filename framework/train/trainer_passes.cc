@@ -8,13 +8,19 @@
 
 namespace fern {
 
-std::vector<Pass> allocate_passes(Transformer& model, Arena& arena, int64_t tokens, int64_t stage,
-                                  int64_t stages, int64_t micro_batches, int64_t micro_batches_a_shard) {
-  if (micro_batches_a_shard > 1) model.allocate_embedding_sum(arena);
+std::vector<std::vector<Pass>> allocate_passes(Transformer& model, Arena& arena, int64_t tokens,
+                                               const StageWork& work) {
+  if (work.micro_batches_a_shard > 1) model.allocate_embedding_sum(arena);
   model.allocate_embedding_copy(arena);
-  std::vector<Pass> passes(static_cast<size_t>(most_in_flight(stage, stages, micro_batches)));
-  for (Pass& pass : passes)
-    pass.activations = model.allocate_activations(arena, tokens, passes.front().activations.get());
+  std::vector<std::vector<Pass>> passes;
+  const Transformer::Activations* first = nullptr;
+  for (const int64_t in_flight : most_in_flight(pipeline_schedule(work), work.parts)) {
+    const size_t part = passes.size();
+    for (Pass& pass : passes.emplace_back(static_cast<size_t>(in_flight))) {
+      pass.activations = model.allocate_activations(arena, tokens, first, part);
+      if (first == nullptr) first = pass.activations.get();
+    }
+  }
   return passes;
 }
 
@@ -25,16 +31,16 @@ int64_t Trainer::slot_of(int64_t micro) const {
 
 void Trainer::forward_backward() {
   using Kind = StageAction::Kind;
-  embedded_ = 0;
   {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
     link_.begin_step(parts_.model, parts_.gradients.shards() * micro_batches_a_shard());
   }
-  for (const auto& [kind, index] : actions_) {
+  for (const auto& [kind, index, part] : actions_) {
     if (kind == Kind::kBeginShard) begin_shard();
-    if (kind == Kind::kForward) forward(index);
-    if (kind == Kind::kBackward) backward(index);
-    if (kind == Kind::kEndShard) end_shard(index);
+    if (kind == Kind::kForward) forward(index, part);
+    if (kind == Kind::kBackward) backward(index, part);
+    if (kind == Kind::kEmbedded) take_embedded(index);
+    if (kind == Kind::kEndShard) end_shard();
   }
   const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
   link_.end_step();
@@ -57,11 +63,13 @@ const MicroBatch& Trainer::load(MicroBatch& own, int64_t slot) {
   return whole;
 }
 
-void Trainer::forward(int64_t micro) {
-  Pass& pass = pass_of(micro);
+void Trainer::forward(int64_t micro, int64_t part) {
+  Pass& pass = pass_of(micro, part);
   const int64_t slot = slot_of(micro), share = parts_.model.context_axis().index();
   const MicroBatch& whole = load(pass.batch, slot);
-  {
+  const bool is_first = parts_.model.is_first(*pass.activations),
+             is_last = parts_.model.is_last(*pass.activations);
+  if (!is_first) {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
     link_.receive_activations(parts_.model.input_of(*pass.activations));
   }
@@ -73,54 +81,53 @@ void Trainer::forward(int64_t micro) {
     if (parts_.model.axis().index() > 0) {
       std::ranges::fill(sequence_losses, 0.0);
     } else {
-      sums_.set_routers(slot, parts_.model.routing_record().losses, share);
-      if (parts_.model.is_last()) sums_.set_micro_batch(slot, loss, whole, share);
+      sums_.add_routers(slot, parts_.model.routing_record().losses, share);
+      if (is_last) sums_.set_micro_batch(slot, loss, whole, share);
     }
   }
+  if (is_last) return;
   const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
   link_.send_activations(parts_.model.output_of(*pass.activations));
 }
 
-void Trainer::backward(int64_t micro) {
-  Pass& pass = pass_of(micro);
+void Trainer::backward(int64_t micro, int64_t part) {
+  Pass& pass = pass_of(micro, part);
   const Tensor dx_TD = parts_.model.gradient_of(*pass.activations);
-  {
+  if (!parts_.model.is_last(*pass.activations)) {
     const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
     link_.receive_gradient(dx_TD);
   }
-  if ((micro + 1) % micro_batches_a_shard() == 0) parts_.gradients.begin_last_micro_batch();
+  // Each part's gradient is complete when the shard's last micro-batch has gone back through it.
+  const bool completes = (micro + 1) % micro_batches_a_shard() == 0;
+  if (completes && part + 1 == std::ssize(passes_)) parts_.gradients.begin_last_micro_batch();
   {
     const Timer<SpanTimer> timer(metrics_.forward_backward_s, stream_, "backward");
-    parts_.model.backward(*pass.activations, pass.batch, parts_.gradients, stream_);
+    NoSink nobody;
+    GradSink& sink = completes ? static_cast<GradSink&>(parts_.gradients) : nobody;
+    parts_.model.backward(*pass.activations, pass.batch, sink, stream_);
   }
-  {
-    const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
+  const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
+  if (parts_.model.is_first(*pass.activations))
+    link_.send_embedded(dx_TD);
+  else
     link_.send_gradient(dx_TD);
-  }
-  // Of the same shard, those that have come by now; the first stage waits for more to be taken.
-  const int64_t shard_begin = micro / micro_batches_a_shard() * micro_batches_a_shard();
-  if (micro - link_.stages() >= shard_begin) take_embedded(micro - link_.stages() + 1);
 }
 
-void Trainer::end_shard(int64_t shard) {
-  take_embedded((shard + 1) * micro_batches_a_shard());
+void Trainer::take_embedded(int64_t micro) {
+  const Transformer::Activations& activations = *passes_.front().front().activations;
+  {
+    const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
+    if (!link_.receive_embedded(parts_.model.gradient_of(activations))) return;
+  }
+  load(embedded_, slot_of(micro));
+  parts_.model.add_embedded(activations, embedded_, stream_);
+}
+
+void Trainer::end_shard() {
   const Timer<OpTimer> timer(metrics_.reduce_s, stream_, "reduce");
   parts_.model.end_shard();
   parts_.gradients.end_shard();
   if (scoring_) parts_.scored_gradients->end_shard();
-}
-
-void Trainer::take_embedded(int64_t end) {
-  Pass& pass = passes_.front();
-  const Tensor dx_TD = parts_.model.gradient_of(*pass.activations);
-  for (; embedded_ < end; ++embedded_) {
-    {
-      const Timer<OpTimer> timer(metrics_.pipeline_s, stream_, "pipeline");
-      if (!link_.receive_embedded(dx_TD)) return;
-    }
-    load(pass.batch, slot_of(embedded_));
-    parts_.model.add_embedded(*pass.activations, pass.batch, stream_);
-  }
 }
 
 }  // namespace fern

@@ -107,7 +107,12 @@ class TrainCommand {
         "{} rank(s) x {} thread(s){}{}{}{}, zero {}; a step is {} sequences in {} micro-batches, {} "
         "reduction shards",
         communicator_.size(), threads_,
-        mesh_.pipeline > 1 ? fmt::format(" in {} stages of {}", mesh_.pipeline, mesh_.data) : "",
+        mesh_.pipeline > 1 ? fmt::format(" in {} stages{} of {}", mesh_.pipeline,
+                                         mesh_.virtual_stages > 1
+                                             ? fmt::format(" x {} parts of the layers", mesh_.virtual_stages)
+                                             : "",
+                                         mesh_.data)
+                           : "",
         mesh_.tensor > 1 ? fmt::format(", {} of which share each matrix", mesh_.tensor) : "",
         mesh_.context > 1 ? fmt::format(", {} of which share each sequence", mesh_.context) : "",
         mesh_.expert > 1 ? fmt::format(", {} of which share the experts", mesh_.expert) : "", mesh_.zero,

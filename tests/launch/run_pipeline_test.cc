@@ -44,6 +44,46 @@ TEST_F(PipelineRun, SendsWhatThePlanSays) {
   EXPECT_TRUE(has(plan.out, "pipeline idle")) << plan.out;
 }
 
+// Two parts of the layers on each stage: the result of one process, what is planned is what is sent, and one
+// layout goes on where another stopped.
+TEST_F(PipelineRun, PartsGoRoundTheStagesAndGoOnAlone) {
+  const std::vector<std::string> deeper = {"--set", "model.layers=5",   "--set", "batch.reduction_shards=2",
+                                           "--set", "train.steps=12",   "--set", "checkpoint.every=5",
+                                           "--set", "checkpoint.keep=0"};
+  std::vector<std::string> parts = stages(2, deeper);
+  parts.insert(parts.end(), {"--set", "parallel.virtual_stages=2"});
+  ASSERT_EQ(run_fern(train("deep", deeper)).exit_code, 0);
+  const Outcome two = run_fern_on(2, train("parts", parts));
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_TRUE(has(two.err, "in 2 stages x 2 parts of the layers of 1")) << two.err;
+  expect_equal("deep", "parts");
+  std::ifstream lines(folder_ / "parts" / "metrics.jsonl");
+  std::string line;
+  ASSERT_TRUE(std::getline(lines, line));
+  const int64_t micro_batches = 4, tensor_bytes = 2 * 96 * 32 * 4;
+  EXPECT_EQ(nlohmann::json::parse(line).at("pipeline_sent_bytes"), micro_batches * 4 * tensor_bytes)
+      << "two parts' activations, one's gradient, and the embedded inputs'";
+  std::vector<std::string> words = {"plan", path("recipe.toml"), "--no-calibration", "--ranks", "2"};
+  words.insert(words.end(), parts.begin(), parts.end());
+  const Outcome plan = run_fern(words);
+  ASSERT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_TRUE(has(plan.out, fmt::format("({} bytes)", micro_batches * 7 * tensor_bytes + 420 * 32 * 4)))
+      << plan.out;
+  EXPECT_TRUE(has(plan.out, "layers 0 to 1, 3 to 3, copy of the embedding")) << plan.out;
+  EXPECT_TRUE(has(plan.out, "with equal parts 12.5 % of the time at work")) << plan.out;
+  for (const std::string run : {"deep", "parts"}) {
+    const std::string broken = run + "_broken";
+    std::filesystem::copy(folder_ / run, folder_ / broken, std::filesystem::copy_options::recursive);
+    for (const auto& checkpoint : checkpoints(broken))
+      if (checkpoint.filename() != "step-000005") std::filesystem::remove_all(checkpoint);
+    const Outcome ended =
+        run == "deep" ? run_fern_on(4, train(broken, parts)) : run_fern(train(broken, deeper));
+    ASSERT_EQ(ended.exit_code, 0) << ended.err;
+    EXPECT_TRUE(has(ended.err, "step-000005")) << ended.err;
+    expect_equal("deep", broken);
+  }
+}
+
 TEST_F(PipelineRun, WhatCannotBeSplitIsRefusedWithWhatCan) {
   const Outcome layers = run_fern_on(3, train("refused", stages(3)));
   EXPECT_EQ(layers.exit_code, 2);

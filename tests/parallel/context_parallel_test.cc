@@ -136,8 +136,8 @@ TEST_P(ContextParallelRun, SendsWhatIsPlanned) {
   run.run(2);
   const Mesh& mesh = run.communicators.mesh();
   EXPECT_EQ(run.context_sent_bytes, 2 * 12 / mesh.data *
-                                        context_axis_bytes(run.config, run.model.part(), mesh.context,
-                                                           run.config.context / mesh.context));
+                                        context_axis_bytes(run.config, run.model.parts().front(),
+                                                           mesh.context, run.config.context / mesh.context));
   const int64_t replica = run.communicators.place().context * mesh.data + run.communicators.place().data;
   EXPECT_EQ(run.sent_bytes,
             2 * data_sent_bytes(run.model.parameters(), mesh, kShards, static_cast<int>(replica)));

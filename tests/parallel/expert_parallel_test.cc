@@ -19,13 +19,13 @@ void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
 Variant on_all_ranks(Variant variant) {
   if (variant.expert == 0) variant.expert = world().size();
   variant.peak = 3e-3;  // where rounding does not grow
-  variant.shards = 12;
+  variant.shards = variant.virtual_stages == 1 ? 12 : 6;
   return variant;
 }
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.expert = variant.tensor = variant.pipeline = 1;
+  variant.expert = variant.tensor = variant.pipeline = variant.virtual_stages = 1;
   return variant;
 }
 
@@ -71,6 +71,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"with_stages", {.experts = kExperts, .pipeline = 2, .expert = 2}, 4},
         Case{"a_stage_without",
              {.experts = with([](auto& e) { e.every = 2; }), .pipeline = 2, .expert = 2},
+             4},
+        Case{"with_stages_of_parts",
+             {.experts = kExperts, .pipeline = 2, .layers = 4, .expert = 2, .virtual_stages = 2},
              4},
         Case{"with_shares", {.experts = kExperts, .tensor = 2, .expert = 2}, 4},
         Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, 2e-2}),
@@ -170,10 +173,12 @@ double sum_over_ranks(int64_t value) {
 
 TEST_P(ExpertParallelRun, SendsGradientsAsPlanned) {
   const SharedFolder folder("traffic");
-  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  const Variant variant = on_all_ranks(GetParam().variant);
+  SmallRun run(world(), folder.path(), variant);
   run.run(2);
-  EXPECT_EQ(run.sent_bytes, 2 * data_sent_bytes(run.model.parameters(), run.communicators.mesh(), 12,
-                                                static_cast<int>(run.communicators.place().data)));
+  EXPECT_EQ(run.sent_bytes,
+            2 * data_sent_bytes(run.model.parameters(), run.communicators.mesh(), variant.shards,
+                                static_cast<int>(run.communicators.place().data)));
 }
 
 // All experts are used by every token, so it is known how many rows leave.

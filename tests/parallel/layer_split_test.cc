@@ -63,12 +63,12 @@ TEST(LayerSplit, FlopsOfThePartsAddUp) {
   EXPECT_NEAR(sum, training_flops_per_token(config, config.context), 1e-6 * sum);
 }
 
-TEST(IdleShare, IsThatOfEqualStages) {
-  const ModelConfig config = model(4, 2);
-  const double head = 6.0 * 64 * 2;  // next to nothing
-  const double share = idle_share(config, split_layers(config, 4), 8);
-  EXPECT_NEAR(share, 3.0 / 11, 8 * head / flops_of_part(config, {0, 1}));
-  EXPECT_NEAR(idle_share(config, split_layers(config, 1), 8), 0, 1e-12);
+TEST(LayerSplit, AStageHoldsEachPthPart) {
+  const ModelConfig config = model(12, 10);
+  EXPECT_EQ(parts_of_stage(config, {.pipeline = 3, .virtual_stages = 2}, 1),
+            (std::vector<ModelPart>{{2, 4}, {8, 10}}));
+  EXPECT_EQ(parts_of_stage(config, {.pipeline = 3}, 1), (std::vector<ModelPart>{{4, 8}}));
+  EXPECT_EQ(parts_of_stage(config, {}, 0), (std::vector<ModelPart>{{0, 12}}));
 }
 
 }  // namespace

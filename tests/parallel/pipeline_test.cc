@@ -1,4 +1,5 @@
 // Whole training runs on the stages of a pipeline, held to the run of one process bit by bit.
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -46,13 +47,13 @@ void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
 // With as many stages as ranks, or, of four ranks, two stages of two.
 Variant on_all_ranks(Variant variant) {
   if (variant.pipeline == 1) variant.pipeline = world().size();
-  variant.layers = 5;
+  variant.layers = std::max<int64_t>(5, variant.pipeline * variant.virtual_stages);
   return variant;
 }
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.pipeline = 1;
+  variant.pipeline = variant.virtual_stages = 1;
   variant.zero = 0;
   return variant;
 }
@@ -68,8 +69,10 @@ const Reference& reference(const Case& entry) {
 class Pipeline : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (world().size() % on_all_ranks(GetParam().variant).pipeline != 0)
-      GTEST_SKIP() << "not of so many ranks";
+    const Variant variant = on_all_ranks(GetParam().variant);
+    if (world().size() % variant.pipeline != 0) GTEST_SKIP() << "not of so many ranks";
+    if (variant.virtual_stages > 1 && 12 / variant.shards % variant.pipeline != 0)
+      GTEST_SKIP() << "shards are no multiple of the stages";
   }
 };
 INSTANTIATE_TEST_SUITE_P(
@@ -123,7 +126,32 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"two_stages_zero_2", {.zero = 2, .shards = 12, .tied = true, .pipeline = 2}},
         Case{"two_stages_zero_2_untied", {.zero = 2, .shards = 4, .tied = false, .pipeline = 2}},
         Case{"two_stages_zero_3_untied",
-             {.zero = 3, .shards = 12, .tied = false, .pipeline = 2, .qk_norm = true}}),
+             {.zero = 3, .shards = 12, .tied = false, .pipeline = 2, .qk_norm = true}},
+        Case{"parts_untied", {.shards = 6, .tied = false, .virtual_stages = 2}},
+        Case{"parts_tied", {.shards = 3, .tied = true, .virtual_stages = 2}},
+        Case{"parts_one_shard", {.shards = 1, .tied = true, .virtual_stages = 2}},
+        Case{"three_parts_recompute", {.shards = 3, .tied = true, .recompute = true, .virtual_stages = 3}},
+        Case{"parts_bf16", {.shards = 3, .tied = true, .dtype = DType::kBF16, .virtual_stages = 2}},
+        Case{"parts_experts",
+             {.shards = 3, .tied = false, .experts = kExperts, .recompute = true, .virtual_stages = 2}},
+        Case{"parts_rigl",
+             {.shards = 3,
+              .tied = true,
+              .sparsity = of_erdos_renyi(sparse(SparsityMethod::kRigl, PatternKind::kUnstructured)),
+              .virtual_stages = 2}},
+        Case{"two_stages_parts_zero",
+             {.zero = 1, .shards = 6, .tied = true, .pipeline = 2, .virtual_stages = 2}},
+        Case{"two_stages_parts_zero_2",
+             {.zero = 2, .shards = 2, .tied = true, .pipeline = 2, .virtual_stages = 2}},
+        Case{"two_stages_parts_zero_3_untied",
+             {.zero = 3, .shards = 6, .tied = false, .pipeline = 2, .virtual_stages = 2}},
+        Case{"two_stages_parts_rigl_zero",
+             {.zero = 1,
+              .shards = 6,
+              .tied = true,
+              .pipeline = 2,
+              .sparsity = sparse(SparsityMethod::kRigl, PatternKind::kUnstructured),
+              .virtual_stages = 2}}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(Pipeline, EqualsOneProcessToTheBit) {

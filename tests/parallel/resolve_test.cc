@@ -53,6 +53,13 @@ TEST(Resolve, StagesThatDoNotFitNameThoseThatWould) {
   expect_refused({.data = 0, .pipeline = 2}, 6, 4, "3 ranks of each stage; use one of 1, 2, 4 ranks");
 }
 
+TEST(Resolve, PartsOfStagesHaveALayerEachAndOthersBetweenThem) {
+  EXPECT_EQ(resolve({.data = 0, .pipeline = 2, .virtual_stages = 3}, 4, 4, 7).virtual_stages, 3);
+  expect_refused({.data = 0, .pipeline = 2, .virtual_stages = 4}, 4, 4, "expected 1 to 3, since each of", 7);
+  expect_refused({.data = 0, .pipeline = 2, .virtual_stages = 0}, 4, 4, "expected 1 to 3, since each of", 7);
+  expect_refused({.data = 0, .virtual_stages = 2}, 4, 4, "or parallel.pipeline = 2 or more", 7);
+}
+
 TEST(Resolve, SharesTakeTheirPartOfTheRanks) {
   const Mesh mesh = resolve({.data = 0, .tensor = 2}, 6, 6);
   EXPECT_EQ(mesh.data, 3);

@@ -98,6 +98,7 @@ struct Variant {
   SparsityConfig sparsity = {};
   int64_t context = 1;
   int64_t expert = 1;
+  int64_t virtual_stages = 1;
 
   ModelConfig model() const {
     ModelConfig config = small_model(tied, experts);
@@ -189,13 +190,13 @@ struct SmallRun {
                                .pipeline = variant.pipeline,
                                .expert = variant.expert,
                                .context = variant.context,
-                               .zero = variant.zero},
+                               .zero = variant.zero,
+                               .virtual_stages = variant.virtual_stages},
                               communicator.size(), variant.shards, variant.layers),
                       communicator),
         whole(config),
         activations("activations", size_t{1} << 24),
-        model(config,
-              split_layers(config, variant.pipeline)[static_cast<size_t>(communicators.place().stage)],
+        model(config, parts_of_stage(config, communicators.mesh(), communicators.place().stage),
               tensor_axis(), shared_context(), token_dispatcher()),
         pattern_link(communicators),
         method(set_patterns(variant.sparsity)),

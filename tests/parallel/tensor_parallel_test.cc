@@ -24,7 +24,7 @@ Variant on_all_ranks(Variant variant) {
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.tensor = variant.pipeline = 1;
+  variant.tensor = variant.pipeline = variant.virtual_stages = 1;
   variant.zero = 0;
   return variant;
 }
@@ -71,6 +71,8 @@ INSTANTIATE_TEST_SUITE_P(
               .layers = 3,
               .recompute = true,
               .tensor = 2}},
+        Case{"stages_of_parts",
+             {.shards = 2, .tied = true, .pipeline = 2, .layers = 5, .tensor = 2, .virtual_stages = 2}},
         Case{"stages_bf16", {.tied = true, .pipeline = 2, .dtype = DType::kBF16, .tensor = 2}, 2e-2}),
     [](const auto& info) { return info.param.name; });
 
@@ -136,7 +138,9 @@ TEST_P(TensorParallelRun, SendsWhatIsPlanned) {
   run.run(2);
   const Mesh& mesh = run.communicators.mesh();
   const int64_t micro_batches = 2 * 12 / mesh.data;
-  const int64_t fixed = tensor_axis_bytes(run.config, run.model.part(), *run.axis, run.config.context, 0);
+  int64_t fixed = 0;
+  for (const ModelPart& part : run.model.parts())
+    fixed += tensor_axis_bytes(run.config, part, *run.axis, run.config.context, 0);
   const int64_t of_target = tensor_axis_bytes(run.config, {}, *run.axis, run.config.context, 1) -
                             tensor_axis_bytes(run.config, {}, *run.axis, run.config.context, 0);
   EXPECT_EQ(run.pipeline_sent_bytes,

@@ -25,7 +25,7 @@ struct Part {
   RecordingSink sink;
 
   Part(const ModelConfig& config, const ModelPart& part, const Transformer* values, int64_t tokens)
-      : model(config, part),
+      : model(config, {part}),
         parameters(sized_arena("parameters",
                                [&](Arena& arena) {
                                  model.parameters().allocate(arena, wide_of(config.dtype));
@@ -147,7 +147,7 @@ TEST_P(Parts, BeginWithChunksOfTheWhole) {
   const Transformer whole(config());
   std::vector<int> covered(static_cast<size_t>(whole.parameters().padded_elements() / kParameterChunk));
   for (int64_t i = 0; i < 3; ++i) {
-    const Transformer part(config(), {i, i + 1});
+    const Transformer part(config(), {ModelPart{i, i + 1}});
     int64_t chunks = 0;
     for (const ChunkRun& run : chunks_in_whole(part.parameters(), whole.parameters())) {
       chunks += run.count;
@@ -176,8 +176,23 @@ TEST(TiedEmbedding, SumsApartAreTheGradient) {
 }
 
 TEST(ModelPart, WithoutALayerIsRefused) {
-  EXPECT_THROW(Transformer(kConfig, {2, 2}), Error);
-  EXPECT_THROW(Transformer(kConfig, {3, 4}), Error);
+  EXPECT_THROW(Transformer(kConfig, {ModelPart{2, 2}}), Error);
+  EXPECT_THROW(Transformer(kConfig, {ModelPart{3, 4}}), Error);
+}
+
+TEST(ModelPart, OfOneProcessAreInOrderAndApart) {
+  EXPECT_THROW(Transformer(kConfig, {ModelPart{2, 3}, ModelPart{0, 1}}), Error);
+  EXPECT_THROW(Transformer(kConfig, {ModelPart{0, 2}, ModelPart{1, 3}}), Error);
+  const Transformer ends(kConfig, {ModelPart{0, 1}, ModelPart{2, 3}});
+  EXPECT_TRUE(ends.is_first());
+  EXPECT_TRUE(ends.is_last());
+  EXPECT_LT(ends.parameters().find("model.layers.1.self_attn.q_proj.weight"), 0);
+  const Transformer whole(kConfig);
+  const std::vector<ChunkRun> chunks = chunks_in_whole(ends.parameters(), whole.parameters());
+  int64_t count = 0;
+  for (const ChunkRun& run : chunks) count += run.count;
+  EXPECT_EQ(count, ends.parameters().padded_elements() / kParameterChunk);
+  EXPECT_LT(count, whole.parameters().padded_elements() / kParameterChunk);
 }
 
 }  // namespace

@@ -37,9 +37,9 @@ TEST(StepSums, TwoProcessesGiveTheBitsOfOne) {
   for (const int64_t micro : {0, 1, 2}) {
     const double x = 0.1 * static_cast<double>(micro + 1);
     fill(one, micro, 1);
-    one.set_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {x / 3, x / 7}});
-    left.set_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {}});
-    right.set_routers(micro, std::vector<RouterLosses>{{}, {x / 3, x / 7}});
+    one.add_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {x / 3, x / 7}});
+    left.add_routers(micro, std::vector<RouterLosses>{{x, 2 * x}, {}});
+    right.add_routers(micro, std::vector<RouterLosses>{{}, {x / 3, x / 7}});
   }
   fill(left, 0, 1);
   for (const int64_t micro : {1, 2}) fill(right, micro, 1);
@@ -61,8 +61,8 @@ TEST(StepSums, SharesOfMicroBatchesAddUp) {
     second.set_micro_batch(micro, 0.01, unknown, 1);
     second.sequence_losses(micro, 1)[0] = 1;
     second.sequence_losses(micro, 1)[1] = 2;
-    first.set_routers(micro, std::vector<RouterLosses>{{1, 2}});
-    second.set_routers(micro, std::vector<RouterLosses>{{3, 4}}, 1);
+    first.add_routers(micro, std::vector<RouterLosses>{{1, 2}});
+    second.add_routers(micro, std::vector<RouterLosses>{{3, 4}}, 1);
   }
   TwoProcesses exchange;
   first.exchange(exchange);
