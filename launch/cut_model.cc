@@ -35,7 +35,7 @@ CutModel::CutModel(const ModelConfig& config, const Recipe& recipe, const Mesh& 
       reducer_(in_place(model_, recipe, parameters_arena_), recipe.batch.reduction_shards / mesh.data,
                reduction_arena_),
       optimizer_(recipe.optimizer, model_.parameters(),
-                 mesh.zero > 0 ? share_of_elements() : reducer_.slice(), optimizer_arena_),
+                 mesh.zero > 0 ? share_of_elements() : reducer_.slices(), optimizer_arena_),
       activations_(
           model_.allocate_activations(activations_arena_, recipe.batch.micro_sequences * config.context)),
       sequence_losses_(static_cast<size_t>(recipe.batch.micro_sequences)),

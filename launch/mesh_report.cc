@@ -76,7 +76,7 @@ std::pair<int64_t, int64_t> expert_axis_traffic(const ModelConfig& model, const 
   for (const ModelPart& part : parts) {
     const ExpertTraffic traffic = expert_traffic(model, part, mesh.expert);
     row_bytes += traffic.row_bytes;
-    bytes += micro_batches * mesh.tensor * traffic.counts_bytes;
+    bytes += micro_batches * mesh.context * mesh.tensor * traffic.counts_bytes;
   }
   for (int64_t rank = 0; rank < mesh.expert; ++rank) {
     const int64_t elsewhere =
@@ -98,12 +98,12 @@ void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& 
       Transformer share(model, parts_of_stage(model, mesh, stage), &axis, nullptr, &dispatcher);
       Transformer whole(model);
       set_recipe_patterns(share.parameters(), whole.parameters(), recipe, nullptr);
-      for (int64_t replica = expert; replica < mesh.replicas(); replica += mesh.expert) {
+      for (int64_t replica = 0; replica < mesh.replicas(); ++replica) {
+        if (expert_index(mesh, place_of_replica(mesh, replica).data) != expert) continue;
         const Parameters& parameters = share.parameters();
         const int64_t bytes =
-            data_sent_bytes(parameters, mesh, recipe.batch.reduction_shards, static_cast<int>(replica)) +
-            micro_batches *
-                fetched_bytes(parameters, share.fetched_values(), mesh, static_cast<int>(replica));
+            data_sent_bytes(parameters, mesh, recipe.batch.reduction_shards, replica) +
+            micro_batches * fetched_bytes(parameters, share.fetched_values(), mesh, replica);
         most = std::max(most, bytes);
         traffic.all_data += bytes;
       }

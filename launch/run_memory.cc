@@ -44,7 +44,8 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
   if (sizes.topology > 0)
-    sizes.topology += score_reducer_bytes(topology.scored(), mesh, recipe.batch.reduction_shards);
+    sizes.topology +=
+        score_reducer_bytes(topology.scored(), topology.experts_begin(), mesh, recipe.batch.reduction_shards);
   sizes.patterns = topology.bytes();
   for (const auto& [run, pattern] : parameters.sparse_runs())
     sizes.patterns +=
@@ -85,8 +86,7 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
         packed = Arena::measuring("packed weights");
   model.parameters().allocate(values, gradients, wide_of(config.dtype));
   const int64_t tokens = tokens_of_pass(recipe, config, mesh);
-  const bool fetches = kept_values(model.parameters(), mesh, 0).has_value();
-  model.allocate_packed_weights(packed, tokens, fetches);
+  model.allocate_packed_weights(packed, tokens, fetches_values(model.parameters(), mesh));
   Arena optimizer = Arena::measuring("optimizer");
   const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
                       optimizer);

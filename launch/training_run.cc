@@ -16,10 +16,10 @@ std::unique_ptr<Topology> topology_of(Parameters& parameters, const Topology::Pa
   return std::make_unique<Topology>(std::move(method), parameters, arena, part);
 }
 
-std::unique_ptr<GradReducer> score_reducer(const Topology* topology, const Mesh& mesh, int64_t shards,
-                                           Communicator& communicator, Arena& arena) {
+std::unique_ptr<GradReducer> score_reducer(const Topology* topology, int64_t shards,
+                                           MeshCommunicators& communicators, Arena& arena) {
   if (topology == nullptr || topology->scored().empty()) return nullptr;
-  return parallelize_scores(topology->scored(), mesh, shards, communicator, arena);
+  return parallelize_scores(topology->scored(), topology->experts_begin(), communicators, shards, arena);
 }
 
 RunFolder run_folder(const Recipe& recipe, const ModelConfig& model, const TrainingData& data,
@@ -57,11 +57,11 @@ Parameters& TrainingRun::in_place(const Recipe& recipe) {
   Parameters& parameters = model_.parameters();
   const std::unique_ptr<LoadedModel> weights = std::move(weights_);
   parameters.allocate(values_arena_, gradients_arena_, wide_of(model_.config().dtype));
-  const std::optional<Slice> kept =
-      kept_values(parameters, communicators_.mesh(), static_cast<int>(communicators_.place().data));
-  if (kept) parameters.keep_values(*kept);
-  model_.allocate_packed_weights(
-      packed_arena_, tokens_of_pass(recipe, model_.config(), communicators_.mesh()), kept.has_value());
+  const Mesh& mesh = communicators_.mesh();
+  const bool fetches = fetches_values(parameters, mesh);
+  if (fetches)
+    parameters.keep_values(kept_values(parameters, mesh, replica_index(mesh, communicators_.place())));
+  model_.allocate_packed_weights(packed_arena_, tokens_of_pass(recipe, model_.config(), mesh), fetches);
   set_recipe_values(parameters, recipe, weights.get());
   if (weights && weights->model.config().experts.count > 0)
     model_.routing().restore(weights->model.routing().memory());
@@ -91,9 +91,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
                             topology_arena_)),
       reducers_(
           parallelize(in_place(recipe), communicators_, recipe.batch.reduction_shards, reduction_arena_)),
-      scored_gradients_(score_reducer(topology_.get(), mesh, recipe.batch.reduction_shards,
-                                      communicators_.data(), topology_arena_)),
-      optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slice(), optimizer_arena_),
+      scored_gradients_(
+          score_reducer(topology_.get(), recipe.batch.reduction_shards, communicators_, topology_arena_)),
+      optimizer_(recipe.optimizer, model_.parameters(), reducers_.gradients->slices(), optimizer_arena_),
       link_(model, tokens_of_pass(recipe, model, mesh), communicators_, activations_arena_),
       tensors_(all(), model_.parameters(), optimizer_, communicators_),
       ledger_(data.names()),

@@ -33,15 +33,11 @@ void DataReducer::for_each_neighbour(const Work& work) const {
   for (int step = 1; step < plan_.ranks; ++step) work((plan_.rank + step) % plan_.ranks);
 }
 
-ParameterRegion whole_region(const Parameters& parameters) {
-  return {parameters.list(), parameters.values(), parameters.gradients()};
-}
-
-DataReducer::DataReducer(const ParameterRegion& region, ReductionPlan plan, Communicator& communicator,
-                         Arena& arena)
+DataReducer::DataReducer(const Region& region, ReductionPlan plan, Communicator& communicator, Arena& arena)
     : communicator_(communicator),
       sum_(sum_of(region.gradients, plan, arena)),
       tail_(region.list),
+      begin_(region.begin),
       values_(region.values),
       gradients_(region.gradients) {
   set_plan(std::move(plan));
@@ -54,10 +50,6 @@ DataReducer::DataReducer(const Parameters& parameters, ReductionPlan plan, Commu
                          Arena& arena)
     : DataReducer(whole_region(parameters), std::move(plan), communicator, arena) {}
 
-DataReducer::DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator,
-                         Arena& arena)
-    : DataReducer(ParameterRegion{{}, {}, gradients}, std::move(plan), communicator, arena) {}
-
 void DataReducer::set_plan(ReductionPlan plan) {
   plan_ = std::move(plan);
   started_ = done_ = plan_.buckets;  // nothing is to be exchanged before begin_shard()
@@ -68,12 +60,14 @@ void DataReducer::set_plan(ReductionPlan plan) {
     parts_begin_.push_back(parts_begin_.back() + plan_.part_of(plan_.rank, i).elements());
 }
 
-Slice DataReducer::slice_of(int64_t padded_elements) const {
-  return resized(plan_, padded_elements).kept_by(plan_.rank);
+Slices DataReducer::slices_of(const Parameters& parameters) const {
+  return kept_of(parameters.padded_elements());
 }
 
-void DataReducer::set_layout(const Parameters& parameters) {
-  set_plan(resized(plan_, parameters.padded_elements()));
+Slice DataReducer::kept_of(int64_t elements) const { return resized(plan_, elements).kept_by(plan_.rank); }
+
+void DataReducer::set_region(const Region& region) {
+  set_plan(resized(plan_, region.elements()));
   for (const Lane& lane : lanes_)
     expect(plan_.foreign_nodes() * plan_.longest_part() <= lane.arrivals.elements(),
            "[reducer] expected room for {} arrivals, got {}", plan_.foreign_nodes() * plan_.longest_part(),
@@ -81,9 +75,10 @@ void DataReducer::set_layout(const Parameters& parameters) {
   expect(plan_.most_waiting() * plan_.all_parts() <= waiting_.elements(),
          "[reducer] expected room for {} sums that wait, got {}", plan_.most_waiting() * plan_.all_parts(),
          waiting_.elements());
-  sum_.set_gradients(parameters.gradients());
-  values_ = parameters.values();
-  gradients_ = parameters.gradients();
+  sum_.set_gradients(region.gradients);
+  begin_ = region.begin;
+  values_ = region.values;
+  gradients_ = region.gradients;
 }
 
 void DataReducer::begin_shard() {
@@ -177,7 +172,7 @@ void DataReducer::advance(int64_t bucket) {
     sum(lane);
     if (in_last_round()) return deliver(bucket);
   }
-  release_bucket(bucket, in_last_round() ? slice() : Slice{});
+  release_bucket(bucket, in_last_round() ? kept() : Slice{});
   lane.phase = Phase::kIdle;
   ++done_;
 }
@@ -199,7 +194,7 @@ void DataReducer::deliver(int64_t bucket) {
   const Slice own = plan_.part_of(plan_.rank, bucket);
   release_bucket(bucket, own);
   for_each_neighbour([&](int rank) {
-    incoming_.push_back({rank, part(gradients, intersection(plan_.part_of(rank, bucket), slice()))});
+    incoming_.push_back({rank, part(gradients, intersection(plan_.part_of(rank, bucket), kept()))});
     outgoing_.push_back({rank, part(gradients, intersection(own, plan_.kept_by(rank)))});
   });
   start_exchange(bucket);
@@ -215,9 +210,7 @@ void DataReducer::release_bucket(int64_t bucket, Slice kept) {
 
 Exchange DataReducer::exchange_of(int64_t bucket) const {
   const Slice whole = plan_.bucket_of(bucket);
-  const std::span<const Parameter> list = tail_.list();
-  const int64_t first = list.empty() ? 0 : list.front().offset;
-  const LayerRange layers = layers_in({first + whole.begin, first + whole.end}, list);
+  const LayerRange layers = layers_in({begin_ + whole.begin, begin_ + whole.end}, tail_.list());
   return {.lane = number_of(bucket),
           .bytes = whole.elements() * static_cast<int64_t>(sizeof(float)),
           .index = static_cast<int32_t>(bucket),
@@ -238,12 +231,12 @@ void DataReducer::gather_values() {
   communicator_.all_gather(values_.values<float>(), counts_);
 }
 
-void DataReducer::gather_everywhere(std::span<float> whole, std::span<const float> slice) {
+void DataReducer::gather_everywhere(std::span<float> whole, std::span<const float> slices) {
   if (!plan_.sliced) {
-    std::ranges::copy(slice, whole.begin());
+    std::ranges::copy(slices, whole.begin());
     return;
   }
-  std::ranges::copy(slice, whole.begin() + plan_.slice().begin);
+  std::ranges::copy(slices, whole.begin() + plan_.slice().begin);
   communicator_.all_gather(whole, counts_);
 }
 

@@ -20,15 +20,9 @@
 #include "parallel/communicator.h"
 #include "parallel/gradient_tail.h"
 #include "parallel/reduction_plan.h"
+#include "parallel/shared_region.h"
 
 namespace fern {
-
-// Consecutive parameters, and their part of the flat buffers.
-struct ParameterRegion {
-  std::span<const Parameter> list;
-  Tensor values, gradients;  // flat, whole chunks
-};
-ParameterRegion whole_region(const Parameters& parameters);
 
 class DataReducer final : public GradReducer {
  public:
@@ -37,10 +31,9 @@ class DataReducer final : public GradReducer {
   // Takes its buffers from `arena`, which may be measuring. REQUIRES: as parallelize(); the plan is of this
   // rank.
   DataReducer(const Parameters& parameters, ReductionPlan plan, Communicator& communicator, Arena& arena);
-  // Of a region of them: slices are counted from its begin.
-  DataReducer(const ParameterRegion& region, ReductionPlan plan, Communicator& communicator, Arena& arena);
-  // Of `gradients` (f32, flat, whole chunks) that are no parameters': backward reports none of them.
-  DataReducer(const Tensor& gradients, ReductionPlan plan, Communicator& communicator, Arena& arena);
+  // Of a region of them: elements are counted from its begin. Of gradients that are no parameters' backward
+  // reports none.
+  DataReducer(const Region& region, ReductionPlan plan, Communicator& communicator, Arena& arena);
   // In the last backward before an exchange, starts what can start and moves what is under way. Waits only
   // where shards are dealt: until a lane is free for what is complete, so that no more than that lives.
   void add(const Parameter& parameter) override;
@@ -52,18 +45,26 @@ class DataReducer final : public GradReducer {
   void end_shard() override;
   // Waits for the buckets that are not done.
   void finish() override;
-  Slice slice() const override { return plan_.kept_by(plan_.rank); }
-  Slice counted() const override { return plan_.slice(); }
+  Slices slices() const override { return kept(); }
+  Slices counted() const override { return plan_.slice(); }
   void gather_values() override;
-  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
-  Slice slice_of(int64_t padded_elements) const override;
-  void set_layout(const Parameters& parameters) override;
+  void gather_everywhere(std::span<float> whole, std::span<const float> slices) override;
+  Slices slices_of(const Parameters& parameters) const override;
+  void set_layout(const Parameters& parameters) override { set_region(whole_region(parameters)); }
   int64_t sent_bytes() const override { return sent_bytes_; }
   // Buckets of this step whose exchange has started.
   int64_t started() const { return started_; }
   // Starts what can start, and moves what is under way.
   void progress();
   const ReductionPlan& plan() const { return plan_; }
+  Communicator& communicator() { return communicator_; }
+  // The region's place in the flat buffers.
+  int64_t begin() const { return begin_; }
+  int64_t elements() const { return gradients_.elements(); }
+  // What this rank would keep of a region of so many elements.
+  Slice kept_of(int64_t elements) const;
+  // As set_layout().
+  void set_region(const Region& region);
 
  private:
   enum class Phase { kIdle, kCollecting, kDelivering };
@@ -76,6 +77,7 @@ class DataReducer final : public GradReducer {
     std::vector<float*> sums;     // where they go
   };
 
+  Slice kept() const { return plan_.kept_by(plan_.rank); }
   void set_plan(ReductionPlan plan);
 
   // Buckets go on the lanes in turn.
@@ -104,6 +106,7 @@ class DataReducer final : public GradReducer {
   Communicator& communicator_;
   ShardSum sum_;
   GradientTail tail_;
+  int64_t begin_;
   Tensor values_, gradients_;
   Tensor waiting_;                    // [nodes, elements]: sums of this rank's parts, between rounds
   std::vector<int64_t> parts_begin_;  // in a row of them, by bucket

@@ -14,13 +14,29 @@ int rank_at(const Mesh& mesh, const MeshPlace& place) {
   return static_cast<int>(replica * mesh.tensor + place.tensor);
 }
 
+int64_t replica_index(const Mesh& mesh, const MeshPlace& place) {
+  return (place.context * mesh.expert + expert_index(mesh, place.data)) * (mesh.data / mesh.expert) +
+         place.data / mesh.expert;
+}
+
+int64_t expert_replica_index(const Mesh& mesh, const MeshPlace& place) {
+  return place.context * (mesh.data / mesh.expert) + place.data / mesh.expert;
+}
+
+MeshPlace place_of_replica(const Mesh& mesh, int64_t replica) {
+  const int64_t groups = mesh.data / mesh.expert;
+  return {.data = replica % groups * mesh.expert + replica / groups % mesh.expert,
+          .context = replica / mesh.data};
+}
+
 MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
     : mesh_(mesh), place_(place_of(mesh, world.rank())), world_(world) {
   if (mesh.expert > 1) join_experts();
-  if (mesh.data == world.size() || mesh.tensor == world.size()) return;
+  const bool in_order = mesh.expert == 1 || mesh.expert == mesh.data;
+  if ((mesh.data == world.size() && in_order) || mesh.tensor == world.size()) return;
   const int64_t lanes = mesh.replicas() * mesh.tensor, lane = world.rank() % lanes;
   data_ = world.group(Axis::kData, static_cast<int>(place_.stage * mesh.tensor + place_.tensor),
-                      static_cast<int>(place_.context * mesh.data + place_.data));
+                      static_cast<int>(replica_index(mesh, place_)));
   if (mesh.tensor > 1) tensor_ = world.group(Axis::kTensor, world.rank() / static_cast<int>(mesh.tensor));
   if (mesh.context > 1)
     context_ =
@@ -41,12 +57,14 @@ MeshCommunicators::MeshCommunicators(const Mesh& mesh, Communicator& world)
 
 // Exchanges of experts go on while gradients are exchanged: never over the same communicator.
 void MeshCommunicators::join_experts() {
-  const int64_t lane = place_.stage * mesh_.tensor + place_.tensor;
-  experts_ = world_.group(
-      Axis::kExpert, static_cast<int>(lane * mesh_.expert_replicas() + replica_index(mesh_, place_.data)));
-  if (mesh_.expert_replicas() > 1)
-    expert_replicas_ = world_.group(Axis::kReplica,
-                                    static_cast<int>(lane * mesh_.expert + expert_index(mesh_, place_.data)));
+  const int64_t lane = place_.stage * mesh_.tensor + place_.tensor, replicas = mesh_.expert_replicas(),
+                replica = expert_replica_index(mesh_, place_);
+  experts_ = world_.group(Axis::kExpert, static_cast<int>(lane * replicas + replica));
+  expert_replicas_ =
+      replicas == 1 ? make_solo_communicator()
+                    : world_.group(Axis::kReplica,
+                                   static_cast<int>(lane * mesh_.expert + expert_index(mesh_, place_.data)),
+                                   static_cast<int>(replica));
 }
 
 }  // namespace fern

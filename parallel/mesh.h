@@ -18,16 +18,17 @@ struct Mesh {
   int64_t virtual_stages = 1;  // parts of the model that each stage of the pipeline holds
 
   int64_t ranks() const { return data * tensor * pipeline * context; }
-  // Ranks that hold the same parameters, and sum their gradients.
+  // Ranks that hold the same parameters, experts that ranks share aside, and sum their gradients; and those
+  // that hold the same experts.
   int64_t replicas() const { return data * context; }
-  int64_t expert_replicas() const { return data / expert; }  // data ranks that hold the same experts
+  int64_t expert_replicas() const { return replicas() / expert; }
   bool operator==(const Mesh&) const = default;
 };
 
 // Fills mesh.data with what the other axes leave of the ranks when it is 0. Errors (kBadUsage): sizes that do
 // not multiply to the ranks, shards not divisible by the data size, nor that by the expert size, more parts
-// of stages than layers, or several in one stage, with the sizes that would do; axes and stages that are not
-// built.
+// of stages than layers, or several in one stage, with the sizes that would do; a ZeRO stage that there is
+// not.
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers = 1);
 
 // The most ranks, up to `limit`, for which resolve() gives a mesh. REQUIRES: limit >= 1. Errors (kBadUsage):
@@ -42,9 +43,16 @@ struct MeshPlace {
 MeshPlace place_of(const Mesh& mesh, int rank);
 int rank_at(const Mesh& mesh, const MeshPlace& place);
 
-// A data rank's number among those that share experts, and that of their group.
+// A data rank's number among those that share experts.
 inline int64_t expert_index(const Mesh& mesh, int64_t data) { return data % mesh.expert; }
-inline int64_t replica_index(const Mesh& mesh, int64_t data) { return data / mesh.expert; }
+// Its number among the replicas, whose shards of a step follow each other in this order: those of a share of
+// sequences, of them those of a share of experts, and of them all in the order of data. So which shards ranks
+// take together does not depend on how many replicas there are (reduction_plan.h).
+int64_t replica_index(const Mesh& mesh, const MeshPlace& place);
+// Its number among those that hold the same experts, in the same order.
+int64_t expert_replica_index(const Mesh& mesh, const MeshPlace& place);
+// The place of a replica, of the first stage and share of matrices.
+MeshPlace place_of_replica(const Mesh& mesh, int64_t replica);
 
 // The communicators of one rank. Where another axis than expert takes all ranks, the world is its group.
 class MeshCommunicators {
@@ -54,12 +62,13 @@ class MeshCommunicators {
   const Mesh& mesh() const { return mesh_; }
   const MeshPlace& place() const { return place_; }
   Communicator& world() { return world_; }
-  // The ranks that hold the same parameters: those of the first share of sequences, then those of the next.
+  // The replicas, by replica_index().
   Communicator& data() { return data_ ? *data_ : world_; }
   Communicator& tensor() { return tensor_ ? *tensor_ : world_; }
   // Null: sequences are whole here.
   Communicator* context() { return context_.get(); }
-  // Of the ranks that share experts, and of those that hold the same: null where there is but one.
+  // Of the ranks that share experts, and of those that hold the same, by expert_replica_index(). Null: none
+  // share.
   Communicator* experts() { return experts_.get(); }
   Communicator* expert_replicas() { return expert_replicas_.get(); }
   // Two ranks each, the earlier stage first: with the stage before and with the one after (null where there

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "framework/core/arena.h"
@@ -31,31 +30,34 @@ Reducers parallelize(Parameters& parameters, const Mesh& mesh, int64_t reduction
 Reducers parallelize(Parameters& parameters, MeshCommunicators& communicators, int64_t reduction_shards,
                      Arena& arena);
 
-// The reducer of another flat buffer (f32, whole chunks), whose sum every rank keeps whole: what growing
-// looks at. REQUIRES: as parallelize().
-std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, const Mesh& mesh,
-                                                int64_t reduction_shards, Communicator& communicator,
+// The reducer of another flat buffer (f32, whole chunks; of own experts from `experts_begin` on, a chunk),
+// whose sum every rank keeps whole: what growing looks at. REQUIRES: as parallelize().
+std::unique_ptr<GradReducer> parallelize_scores(const Tensor& scored, int64_t experts_begin,
+                                                MeshCommunicators& communicators, int64_t reduction_shards,
                                                 Arena& arena);
 // The most that it takes from the arena on any rank.
-size_t score_reducer_bytes(const Tensor& scored, const Mesh& mesh, int64_t reduction_shards);
+size_t score_reducer_bytes(const Tensor& scored, int64_t experts_begin, const Mesh& mesh,
+                           int64_t reduction_shards);
 
 // The most that parallelize() takes from the arena on any rank. `parameters` may be measuring; needs no
 // other rank.
 size_t reducer_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards);
-// What the one of the ranks that hold the same parameters, experts aside, whose number is `replica` sends the
-// others in a step: gradients, and values under ZeRO.
+// What replica `replica` (replica_index(), mesh.h) sends the others in a step: gradients, and values under
+// ZeRO. Here and below, the parameters are those that it has.
 int64_t data_sent_bytes(const Parameters& parameters, const Mesh& mesh, int64_t reduction_shards,
-                        int replica);
+                        int64_t replica);
 // The most elements whose optimizer state one rank keeps.
 int64_t optimizer_elements(const Parameters& parameters, const Mesh& mesh);
-// The values that a data rank keeps between uses, where ranks keep slices of them alone (ZeRO 3), in an
-// Arena::reserving() like gradients; none where each keeps all.
-std::optional<Slice> kept_values(const Parameters& parameters, const Mesh& mesh, int data_index);
+// Whether ranks keep slices of values alone, and fetch others to use them (ZeRO 3): these are then to be in
+// an Arena::reserving(), like gradients.
+bool fetches_values(const Parameters& parameters, const Mesh& mesh);
+// The values that a replica keeps between uses.
+Slices kept_values(const Parameters& parameters, const Mesh& mesh, int64_t replica);
 // The most of the flat value buffer that is memory at a time, on any rank, in bytes.
 size_t value_bytes(const Parameters& parameters, const Mesh& mesh);
 // What a rank sends when a micro-batch's passes fetch these values; 0 where each keeps all.
 int64_t fetched_bytes(const Parameters& parameters, const std::vector<ParameterRun>& fetched,
-                      const Mesh& mesh, int data_index);
+                      const Mesh& mesh, int64_t replica);
 // Whether ranks give gradients back as they are exchanged (ZeRO 2 and 3): their memory is then to be of an
 // Arena::reserving().
 bool releases_gradients(const Mesh& mesh);

@@ -1,4 +1,5 @@
-// The seam of patterns over the stages of a pipeline.
+// The seam of patterns over the ranks that hold different weights: the stages of a pipeline, and those that
+// share experts.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,12 @@ class RankPatternLink final : public PatternLink {
  public:
   // Borrows the communicators.
   explicit RankPatternLink(MeshCommunicators& communicators) : communicators_(communicators) {}
+  bool speaks(bool for_own_experts) const override;
   void sum(std::span<double> numbers) override;
   std::vector<uint32_t> bring(std::vector<uint32_t> words) override;
   bool is_writer() const override { return communicators_.world().rank() == 0; }
 
  private:
-  // Of the ranks that hold the same weights, one tells of them.
-  bool speaks() const {
-    const MeshPlace& place = communicators_.place();
-    return place.data == 0 && place.tensor == 0 && place.context == 0;
-  }
-
   MeshCommunicators& communicators_;
 };
 

@@ -1,11 +1,11 @@
 #include "parallel/rank_tensors.h"
 
 #include <algorithm>
+#include <array>
 
 #include "framework/core/error.h"
 #include "framework/layers/tensor_axis.h"
 #include "framework/model/whole_matrix.h"
-#include "parallel/reduction_plan.h"
 
 namespace fern {
 
@@ -24,6 +24,25 @@ Turn turn(int64_t number, int64_t parameters) {
           static_cast<int>(moment / 2)};
 }
 
+std::span<const float> part(const Tensor& flat, int64_t begin, int64_t elements) {
+  return flat.values<float>().subspan(static_cast<size_t>(begin), static_cast<size_t>(elements));
+}
+
+// Begins and ends of a rank's slices: of what all replicas hold, and of its own experts.
+constexpr size_t kToldOfSlices = 4;
+
+std::array<double, kToldOfSlices> told_of(const Slices& slices) {
+  expect(slices.list().size() <= kToldOfSlices / 2, "[rank tensors] expected at most {} slices, got {}",
+         kToldOfSlices / 2, slices.list().size());
+  std::array<double, kToldOfSlices> told{};
+  auto next = told.begin();
+  for (const Slice& slice : slices.list()) {
+    *next++ = static_cast<double>(slice.begin);
+    *next++ = static_cast<double>(slice.end);
+  }
+  return told;
+}
+
 }  // namespace
 
 RankTensors::RankTensors(const Parameters& whole, const Parameters& own, const AdamW& optimizer,
@@ -35,39 +54,40 @@ void RankTensors::begin() {
   Communicator& world = communicators_.world();
   const MeshPlace& place = communicators_.place();
   const size_t parameters = whole_.list().size(), ranks = static_cast<size_t>(world.size());
-  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 4 + tensor;
-  std::vector<double> told(parameters * entry + 2 * ranks);
+  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 3 + tensor;
+  std::vector<double> told(parameters * entry + ranks * kToldOfSlices);
   for (size_t i = 0; i < parameters && place.context == 0; ++i) {
     const int index = own_.find(whole_.list()[i].name);
     if (index < 0) continue;
     const Parameter& own = own_.list()[static_cast<size_t>(index)];
     const bool is_own_expert = static_cast<size_t>(index) >= own_.own_experts();
-    const int64_t stride = is_own_expert ? communicators_.mesh().expert : 1;
-    if (place.data >= stride) continue;
+    if (place.data >= (is_own_expert ? communicators_.mesh().expert : 1)) continue;
     if (place.tensor == 0) {
       told[i * entry] = static_cast<double>(place.stage);
       told[i * entry + 1] = own.place.whole == 0 ? -1 : own.place.dimension;
-      told[i * entry + 2] = static_cast<double>(place.data);
-      told[i * entry + 3] = static_cast<double>(stride);
+      told[i * entry + 2] = static_cast<double>(is_own_expert ? place.data : kAllReplicas);
     }
-    told[i * entry + 4 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
+    told[i * entry + 3 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
   }
-  double* slice = told.data() + parameters * entry + 2 * static_cast<size_t>(world.rank());
-  slice[0] = static_cast<double>(optimizer_.slice().begin);
-  slice[1] = static_cast<double>(optimizer_.slice().end);
+  const auto slices = told.begin() + static_cast<std::ptrdiff_t>(parameters * entry);
+  std::ranges::copy(told_of(optimizer_.slices()),
+                    slices + static_cast<std::ptrdiff_t>(kToldOfSlices) * world.rank());
   world.all_reduce_sum(told);
   const auto number = [&](size_t i) { return static_cast<int64_t>(told[i]); };
   places_.clear();
-  slices_.clear();
   for (size_t i = 0; i < parameters * entry; i += entry) {
     places_.push_back({.stage = number(i),
-                       .data = number(i + 2),
-                       .stride = number(i + 3),
+                       .experts = number(i + 2),
                        .dimension = static_cast<int>(number(i + 1)),
                        .offsets = {}});
-    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 4 + t));
+    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 3 + t));
   }
-  for (size_t i = parameters * entry; i < told.size(); i += 2) slices_.push_back({number(i), number(i + 1)});
+  slices_.assign(ranks, {});
+  for (size_t rank = 0; rank < ranks; ++rank)
+    for (size_t i = 0; i < kToldOfSlices; i += 2) {
+      const size_t at = parameters * entry + rank * kToldOfSlices + i;
+      slices_[rank].add({number(at), number(at + 1)});
+    }
   next_ = 0;
 }
 
@@ -110,15 +130,18 @@ std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, const Pl
   int64_t to = 0;
   for (size_t tensor = 0; tensor < shares.size(); ++tensor) {
     Slice rest = {shares[tensor].offset, shares[tensor].offset + shares[tensor].elements()};
-    for (int64_t replica = place.data; replica < mesh.replicas() && rest.elements() > 0;
-         replica += place.stride) {
-      const int rank = rank_at(mesh, {.stage = place.stage,
-                                      .data = replica % mesh.data,
-                                      .tensor = static_cast<int64_t>(tensor),
-                                      .context = replica / mesh.data});
-      const Slice piece = kind == TensorKind::kValues && mesh.zero < 3
-                              ? rest
-                              : intersection(rest, slices_[static_cast<size_t>(rank)]);
+    // In the order of their slices.
+    for (int64_t replica = 0; replica < mesh.replicas() && rest.elements() > 0; ++replica) {
+      MeshPlace holder = place_of_replica(mesh, replica);
+      if (place.experts != kAllReplicas && place.experts != expert_index(mesh, holder.data)) continue;
+      holder.stage = place.stage;
+      holder.tensor = static_cast<int64_t>(tensor);
+      const int rank = rank_at(mesh, holder);
+      Slice piece;
+      if (kind == TensorKind::kValues && mesh.zero < 3)
+        piece = rest;
+      else
+        slices_[static_cast<size_t>(rank)].for_each_in(rest, [&](Slice kept, int64_t) { piece = kept; });
       if (piece.elements() == 0) continue;
       pieces.push_back({rank, piece, to});
       to += piece.elements();
@@ -129,12 +152,13 @@ std::vector<RankTensors::Piece> RankTensors::pieces_of(TensorKind kind, const Pl
 }
 
 std::span<const float> RankTensors::held(TensorKind kind, Slice elements) const {
-  const int64_t begin = kind == TensorKind::kValues ? 0 : optimizer_.slice().begin;
-  const Tensor flat = kind == TensorKind::kValues        ? own_.values()
-                      : kind == TensorKind::kFirstMoment ? optimizer_.first_moment()
-                                                         : optimizer_.second_moment();
-  return flat.values<float>().subspan(static_cast<size_t>(elements.begin - begin),
-                                      static_cast<size_t>(elements.elements()));
+  if (kind == TensorKind::kValues) return part(own_.values(), elements.begin, elements.elements());
+  const Tensor moment =
+      kind == TensorKind::kFirstMoment ? optimizer_.first_moment() : optimizer_.second_moment();
+  std::span<const float> values;
+  optimizer_.slices().for_each_in(
+      elements, [&](Slice kept, int64_t first) { values = part(moment, first, kept.elements()); });
+  return values;
 }
 
 std::span<const float> RankTensors::bring(TensorKind kind, int index) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "framework/model/slices.h"
 #include "framework/train/checkpoint_tensors.h"
 #include "framework/train/reducers.h"
 #include "parallel/mesh.h"
@@ -26,12 +27,13 @@ class RankTensors final : public CheckpointTensors {
   std::span<const float> get(TensorKind kind, int index) override;
 
  private:
+  static constexpr int64_t kAllReplicas = -1;
   // Where a parameter is held.
   struct Place {
     int64_t stage = 0;
-    int64_t data = 0, stride = 1;  // the first data rank that holds it, and how far the others are apart
-    int dimension = -1;            // that ranks of the tensor axis share it by; -1: each of them holds it
-    std::vector<int64_t> offsets;  // in the flat buffers there, by rank of the tensor axis
+    int64_t experts = kAllReplicas;  // of which share of experts its holders are
+    int dimension = -1;              // that ranks of the tensor axis share it by; -1: each of them holds it
+    std::vector<int64_t> offsets;    // in the flat buffers there, by rank of the tensor axis
   };
   // What one rank gives of a tensor, in elements of its flat buffers, and where it goes in the shares one
   // after the other.
@@ -55,11 +57,11 @@ class RankTensors final : public CheckpointTensors {
   const Parameters& own_;
   const AdamW& optimizer_;
   MeshCommunicators& communicators_;
-  std::vector<Place> places_;  // by parameter
-  std::vector<Slice> slices_;  // by rank: of the moments, and with mesh.zero = 3 of the values
-  std::vector<float> tensor_;  // the one brought, share after share, where it is not whole here
-  std::vector<float> joined_;  // the same, of shares that are columns
-  int64_t next_ = 0;           // of tensors()
+  std::vector<Place> places_;   // by parameter
+  std::vector<Slices> slices_;  // by rank: of the moments, and with mesh.zero = 3 of the values
+  std::vector<float> tensor_;   // the one brought, share after share, where it is not whole here
+  std::vector<float> joined_;   // the same, of shares that are columns
+  int64_t next_ = 0;            // of tensors()
 };
 
 }  // namespace fern

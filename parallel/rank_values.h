@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "framework/model/value_source.h"
@@ -13,19 +14,22 @@ namespace fern {
 
 class RankValues final : public ValueSource {
  public:
-  // Of ranks that keep the reducer's slices. Borrows all. REQUIRES: values in an Arena::reserving(), which
-  // only hold kept_values() of those that are not fetched.
-  RankValues(const Parameters& parameters, DataReducer& reducer, Communicator& communicator)
-      : parameters_(parameters), reducer_(reducer), communicator_(communicator) {}
-  // Waits until all ranks fetch them; gradients that are under way move on meanwhile.
+  // Of ranks that keep slices, each of its region, as the reducers of these do, in their order. Borrows all.
+  // REQUIRES: values in an Arena::reserving(), which only hold kept_values() of those that are not fetched.
+  RankValues(const Parameters& parameters, std::vector<DataReducer*> reducers)
+      : parameters_(parameters), reducers_(std::move(reducers)) {}
+  // Waits until all ranks of the region fetch them, where it keeps slices; gradients that are under way move
+  // on meanwhile.
   void fetch(ParameterRun parameters) override;
   void let_go(ParameterRun parameters) override;
   int64_t sent_bytes() const override { return sent_bytes_; }
 
  private:
+  // Of the region that has this element.
+  DataReducer& reducer_at(int64_t element) const;
+
   const Parameters& parameters_;
-  DataReducer& reducer_;
-  Communicator& communicator_;
+  std::vector<DataReducer*> reducers_;
   int64_t sent_bytes_ = 0;
   std::vector<Incoming> incoming_;
   std::vector<Outgoing> outgoing_;
@@ -33,7 +37,7 @@ class RankValues final : public ValueSource {
 
 // The elements that are fetched for these parameters: they begin and end on pages.
 Slice fetched_elements(const Parameters& parameters, ParameterRun run);
-// What the rank sends when they are fetched.
+// What the rank sends when these are fetched, counted from the begin of the plan's region.
 int64_t fetch_bytes(const ReductionPlan& plan, Slice elements);
 
 }  // namespace fern

@@ -22,9 +22,10 @@ Slice even_part(int64_t units, int64_t rank, int64_t ranks) {
 
 }  // namespace
 
-Slice intersection(Slice a, Slice b) {
-  const int64_t begin = std::max(a.begin, b.begin);
-  return {begin, std::max(begin, std::min(a.end, b.end))};
+int64_t ReductionPlan::shard_of(int of_rank, int64_t i) const {
+  if (!deals) return of_rank * share() + i;
+  const int64_t ranks_of_run = ranks / runs;
+  return of_rank / ranks_of_run * (shards / runs) + i * ranks_of_run + of_rank % ranks_of_run;
 }
 
 Slice ReductionPlan::kept_by(int of_rank) const {
@@ -94,23 +95,25 @@ int64_t sent_bytes_of_step(const ReductionPlan& plan) {
 }
 
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
-                             int64_t largest_bucket) {
+                             int64_t largest_bucket, int64_t runs) {
   ReductionPlan plan;
   plan.rank = rank;
   plan.ranks = ranks;
   plan.shards = shards;
+  plan.runs = runs;
   plan.sliced = zero > 0 && elements / kParameterChunk >= ranks;
   plan.deals = zero > 1;
   plan.fetches = plan.sliced && zero > 2 && ranks > 1;
   plan.bucket = largest_bucket;
   const int64_t a_round = plan.deals ? 1 : plan.share();  // shards of a rank
-  for (int64_t first = 0; first < shards; first += a_round * ranks) {
+  for (int64_t i = 0; i < plan.share(); i += a_round) {
     std::vector<TreeNode> all;
     if (!plan.rounds.empty()) all = plan.rounds.back().nodes;
-    for (int64_t r = 0; r < ranks; ++r) {
-      const std::vector<TreeNode> own = cover(first + r * a_round, first + (r + 1) * a_round, shards);
+    for (int r = 0; r < ranks; ++r) {
+      const int64_t first = plan.shard_of(r, i);
+      const std::vector<TreeNode> own = cover(first, first + a_round, shards);
       all.insert(all.end(), own.begin(), own.end());
-      if (first == 0) plan.nodes.push_back(own);
+      if (i == 0) plan.nodes.push_back(own);
     }
     plan.rounds.push_back(join(all, shards));
   }

@@ -9,12 +9,17 @@
 // rounds, one to each rank, which makes the shards of a round neighbours in the tree: a round exchanges
 // every bucket, and what is left of the sums of a part waits on its rank for the next round. The second phase
 // is then the last round's. (Rajbhandari et al. 2020, arXiv:1910.02054, section 5.2, with the tree's order.)
+//
+// Where ranks take shards of the step together, one each (those of a sequence, or of the experts of a layer),
+// each of them has a run of the shards of its own, and so have its replicas with it: rounds deal the shards
+// of every run to its ranks, and which shards are taken together does not depend on how many ranks there are.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "framework/model/parameters.h"
+#include "framework/model/slices.h"
 #include "framework/train/tree_sum.h"
 
 namespace fern {
@@ -22,8 +27,9 @@ namespace fern {
 struct ReductionPlan {
   int rank = 0, ranks = 1;
   int64_t shards = 1;                        // S, of which each rank sums S / ranks
+  int64_t runs = 1;                          // of shards, and of ranks: each as long, one after the other
   bool sliced = false;                       // ranks keep only their slice of the total (ZeRO)
-  bool deals = false;                        // shards are dealt to the ranks in turn; else in rank order
+  bool deals = false;                        // shards of a run are dealt to its ranks in turn; else in order
   bool fetches = false;                      // values are kept in slices alone, and fetched to be used
   std::vector<Slice> slices;                 // by rank: whole chunks, as even as they go
   std::vector<std::vector<TreeNode>> nodes;  // by rank: what it can sum alone; of the first round
@@ -33,7 +39,8 @@ struct ReductionPlan {
 
   int64_t share() const { return shards / ranks; }
   // The i-th shard of this rank.
-  int64_t shard(int64_t i) const { return deals ? i * ranks + rank : rank * share() + i; }
+  int64_t shard(int64_t i) const { return shard_of(rank, i); }
+  int64_t shard_of(int of_rank, int64_t i) const;
   const Slice& slice() const { return slices[static_cast<size_t>(rank)]; }
   // What a rank keeps of the total.
   Slice kept_by(int of_rank) const;
@@ -54,14 +61,12 @@ struct ReductionPlan {
 // Elements of a bucket: short enough that exchanges start early, long enough that few are needed.
 inline constexpr int64_t kLargestBucket = int64_t{1} << 19;  // 2 MiB
 
-Slice intersection(Slice a, Slice b);
-
 // Under ZeRO (zero > 0) ranks keep slices, except where a slice would be empty: so small a model stays whole.
 // With zero > 1 shards are dealt in rounds, whether ranks keep slices or not. Buckets are of at most
 // `largest_bucket` elements, and at least one chunk. REQUIRES: `elements` is whole chunks; ranks divides
-// shards.
+// shards, and runs divides ranks.
 ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ranks, int64_t zero,
-                             int64_t largest_bucket = kLargestBucket);
+                             int64_t largest_bucket = kLargestBucket, int64_t runs = 1);
 // What the rank sends to others in a step: its sums of their parts, the total of its own part to those that
 // keep it, and the values of its slice where ranks keep slices and all values.
 int64_t sent_bytes_of_step(const ReductionPlan& plan);

@@ -94,14 +94,14 @@ Manifest read_manifest(const std::filesystem::path& checkpoint);
 // "8 layers (here 6), 256 hidden (here 128)"; "" when they fit.
 std::string model_difference(const nlohmann::json& checkpoint_model, const nlohmann::json& own_model);
 
-// Reads weights into parameters.values() and, when the spans are not empty, the moments of `slice` (of the
-// padded flat buffers; slice.elements() each), and verifies every hash of what it reads. Errors: a parameter
+// Reads weights into parameters.values() and, when the spans are not empty, the moments of `slices` (of the
+// padded flat buffers; slices.elements() each), and verifies every hash of what it reads. Errors: a parameter
 // missing, of another shape, or not in the model; a hash that differs, naming the dataset; no optimizer in it
 // when moments are asked for. After an error the values are undefined.
 // `whole`: all parameters of the model, of which those of `parameters` are kept.
 void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
                      const Parameters& whole, Parameters& parameters, std::span<float> first_moment,
-                     std::span<float> second_moment, Slice slice);
+                     std::span<float> second_moment, const Slices& slices);
 // The same of a whole model, with whole moments.
 void load_checkpoint(const std::filesystem::path& checkpoint, const Manifest& manifest,
                      Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment);

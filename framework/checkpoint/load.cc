@@ -38,23 +38,19 @@ std::span<const float> read_share(Scratch& scratch, const DatasetReader& file, c
   return scratch.share;
 }
 
-// The part of a moment that lies in the slice; `scratch` holds one parameter where the slice cuts it.
+// The part of a moment that lies in the slices; `scratch` holds one parameter where a slice cuts it.
 void load_moment(std::span<float> moment, Scratch& scratch, const DatasetReader& file,
-                 const std::string& prefix, const Parameters& parameters, Slice slice) {
+                 const std::string& prefix, const Parameters& parameters, const Slices& slices) {
   std::fill(moment.begin(), moment.end(), 0.0f);
   for (const Parameter& parameter : parameters.list()) {
-    const int64_t begin = std::max(slice.begin, parameter.offset);
-    const int64_t end = std::min(slice.end, parameter.offset + parameter.elements());
-    if (begin >= end) continue;
-    const auto own =
-        moment.subspan(static_cast<size_t>(begin - slice.begin), static_cast<size_t>(end - begin));
-    const auto elements = static_cast<size_t>(parameter.elements());
-    if (own.size() == elements && is_whole(parameter)) {
-      file.read<float>(own, prefix + parameter.name, dims_of_values(parameter));
-      continue;
-    }
-    const auto share = read_share(scratch, file, prefix + parameter.name, parameter);
-    std::copy_n(share.begin() + (begin - parameter.offset), own.size(), own.begin());
+    const Slice all = {parameter.offset, parameter.offset + parameter.elements()};
+    slices.for_each_in(all, [&](Slice kept, int64_t first) {
+      const auto own = moment.subspan(static_cast<size_t>(first), static_cast<size_t>(kept.elements()));
+      if (kept == all && is_whole(parameter))
+        return file.read<float>(own, prefix + parameter.name, dims_of_values(parameter));
+      const auto share = read_share(scratch, file, prefix + parameter.name, parameter);
+      std::copy_n(share.begin() + (kept.begin - all.begin), own.size(), own.begin());
+    });
   }
 }
 
@@ -114,19 +110,19 @@ std::string model_difference(const nlohmann::json& checkpoint_model, const nlohm
 
 void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, const Parameters& whole,
                      Parameters& parameters, std::span<float> first_moment, std::span<float> second_moment,
-                     Slice slice) {
+                     const Slices& slices) {
   load_weights(whole, parameters, checkpoint, manifest);
   if (first_moment.empty() && second_moment.empty()) return;
   for (const auto moment : {first_moment, second_moment})
-    expect(static_cast<int64_t>(moment.size()) == slice.elements(),
-           "[checkpoint] expected moments of {} elements, got {}", slice.elements(), moment.size());
+    expect(static_cast<int64_t>(moment.size()) == slices.elements(),
+           "[checkpoint] expected moments of {} elements, got {}", slices.elements(), moment.size());
   expect(!manifest.optimizer_hash.empty(),
          "{}: it has weights but no optimizer state (an import?): training cannot be resumed from it",
          checkpoint.string());
   const DatasetReader file(checkpoint, manifest, kOptimizerFile);
   Scratch scratch;
-  load_moment(first_moment, scratch, file, kFirstMoment, parameters, slice);
-  load_moment(second_moment, scratch, file, kSecondMoment, parameters, slice);
+  load_moment(first_moment, scratch, file, kFirstMoment, parameters, slices);
+  load_moment(second_moment, scratch, file, kSecondMoment, parameters, slices);
 }
 
 void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, Parameters& parameters,

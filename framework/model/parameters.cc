@@ -207,9 +207,12 @@ void Parameters::append(Parameter& parameter) {
 
 void Parameters::release_values(Slice slice) const {
   if (!kept_values_) return;
-  const int64_t kept_begin = std::clamp(kept_values_->begin, slice.begin, slice.end);
-  release(values_, slice.begin, kept_begin);
-  release(values_, std::clamp(kept_values_->end, kept_begin, slice.end), slice.end);
+  int64_t begin = slice.begin;
+  kept_values_->for_each_in(slice, [&](Slice kept, int64_t) {
+    release(values_, begin, kept.begin);
+    begin = kept.end;
+  });
+  release(values_, begin, slice.end);
 }
 
 void Parameters::release_values(int index) const {

@@ -9,10 +9,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/core/arena.h"
 #include "framework/core/tensor.h"
+#include "framework/model/slices.h"
 #include "framework/sparsity/pattern.h"
 
 namespace fern {
@@ -49,13 +51,6 @@ struct Parameter {
 // parameters in them; the padding of gradients stays zero. Sums over all parameters go chunk by chunk, so
 // they do not depend on who owns which slice, nor on who holds which group.
 inline constexpr int64_t kParameterChunk = 1 << 14;
-
-// Half-open range of elements of the flat parameter buffers.
-struct Slice {
-  int64_t begin = 0, end = 0;
-  int64_t elements() const { return end - begin; }
-  bool operator==(const Slice&) const = default;
-};
 
 // Matrices added one after the other, with equal columns: one matrix of all their rows.
 struct ParameterRun {
@@ -106,7 +101,7 @@ class Parameters {
   bool is_sparse() const;  // any of them
   // Values outside `kept` are here only while they are used (model/value_source.h): release_values() gives
   // them back. Everything is kept, unless told otherwise.
-  void keep_values(Slice kept) { kept_values_ = kept; }
+  void keep_values(Slices kept) { kept_values_ = std::move(kept); }
   // Of the values of `slice`, or of one parameter, those that are not kept become zero, and their pages go
   // back to the system (release(), arena.h).
   void release_values(Slice slice) const;
@@ -175,7 +170,7 @@ class Parameters {
   int64_t groups_ = 0, elements_ = 0;
   int64_t end_ = 0, dense_end_ = 0;  // of the last one in the flat buffers; and if all weights existed
   int64_t version_ = 0, topology_version_ = 0;
-  std::optional<Slice> kept_values_;
+  std::optional<Slices> kept_values_;
   Tensor dense_value_, dense_gradient_;
   Tensor values_room_, gradients_room_;  // as allocated
   Tensor values_, gradients_;            // what of it is in use

@@ -23,6 +23,7 @@ struct ModelPart {
 // Chunks (kParameterChunk) of the flat buffers of parts, and where they are in those of the whole model.
 struct ChunkRun {
   int64_t part = 0, whole = 0, count = 0;
+  bool own_experts = false;
   bool operator==(const ChunkRun&) const = default;
 };
 // REQUIRES: both laid out by the same model.

@@ -47,7 +47,9 @@ std::vector<Layer> make_layers(Parameters& parameters, TensorAxis& axis, Context
       AttentionBlock attention(parameters, axis, context_axis, config, i);
       FeedForwardBlock feed_forward(parameters, axis, dispatcher, config, i, routing);
       const int count = static_cast<int>(parameters.list().size()) - first;
-      layers.push_back({std::move(attention), std::move(feed_forward), {first, count}});
+      layers.push_back({.attention = std::move(attention),
+                        .feed_forward = std::move(feed_forward),
+                        .parameters = {first, count}});
     }
   return layers;
 }
@@ -107,7 +109,11 @@ Transformer::State::State(const ModelConfig& model_config, const std::vector<Mod
   }
   if (dispatcher.size() == 1) return;
   parameters.begin_own_experts();
-  for (Layer& layer : layers) layer.feed_forward.add_experts();
+  for (Layer& layer : layers) {
+    const auto first = static_cast<int>(parameters.list().size());
+    layer.feed_forward.add_experts();
+    layer.own_experts = {first, static_cast<int>(parameters.list().size()) - first};
+  }
 }
 
 std::span<const Layer> Transformer::State::layers_of(size_t part) const {
@@ -162,7 +168,7 @@ void Transformer::State::forward_layers(Activations::Tensors& tensors, Stream& s
     const Layer& layer = of_part[i];
     const LayerSaved& saved = tensors.layers[i];
     stream.enter(Activity::kForward, first_layer + static_cast<int64_t>(i));
-    const FetchedValues here(*values, layer.parameters);
+    const FetchedValues here(*values, layer.parameters), experts(*values, layer.own_experts);
     layer.attention.forward(saved.feed_forward.x_TD, saved.attention, tensors.scratch, residual_TD,
                             tensors.positions, stream);
     layer.feed_forward.forward(tensors.after(i), saved.feed_forward, tensors.scratch, saved.attention.x_TD,
@@ -213,7 +219,10 @@ RoutingRecord& Transformer::routing_record() { return state_->record; }
 std::vector<ParameterRun> Transformer::fetched_values() const {
   std::vector<ParameterRun> fetched;
   if (is_first() && !state_->shares_embedding()) fetched.push_back({state_->embedding->weight(), 1});
-  for (const Layer& layer : state_->layers) fetched.insert(fetched.end(), 2, layer.parameters);
+  for (const Layer& layer : state_->layers) {
+    fetched.insert(fetched.end(), 2, layer.parameters);
+    if (layer.own_experts.count > 0) fetched.insert(fetched.end(), 2, layer.own_experts);
+  }
   if (is_last()) fetched.insert(fetched.end(), 2, {state_->norm->weight(), 1});
   if (is_last()) fetched.push_back(state_->head->parameters());
   return fetched;
@@ -361,7 +370,7 @@ void Transformer::backward(Activations& activations, const MicroBatch& batch, Gr
     const LayerSaved& saved = tensors.layers[i];
     const bool still_there = is_last && i + 1 == layers.size();  // others come between, elsewhere
     stream.enter(Activity::kBackward, state_->parts[tensors.part].first_layer + static_cast<int64_t>(i));
-    const FetchedValues here(*state_->values, layer.parameters);
+    const FetchedValues here(*state_->values, layer.parameters), experts(*state_->values, layer.own_experts);
     if (state_->config.recompute && !still_there) state_->recompute_layer(tensors, i, stream);
     layer.feed_forward.backward(dx_TD, saved.feed_forward, tensors.scratch, tensors.routed, sink, stream);
     layer.attention.backward(dx_TD, saved.attention, tensors.scratch, tensors.positions, sink, stream);

@@ -22,6 +22,7 @@ struct Layer {
   AttentionBlock attention;
   FeedForwardBlock feed_forward;
   ParameterRun parameters;
+  ParameterRun own_experts = {0, 0};  // that ranks share; empty where they share none
 };
 
 struct LayerSaved {

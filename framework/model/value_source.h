@@ -29,13 +29,15 @@ class HeldValues final : public ValueSource {
   int64_t sent_bytes() const override { return 0; }
 };
 
-// Values that are here for as long as this lives.
+// Values that are here for as long as this lives; none of an empty run.
 class FetchedValues {
  public:
   FetchedValues(ValueSource& source, ParameterRun parameters) : source_(source), parameters_(parameters) {
-    source_.fetch(parameters_);
+    if (parameters_.count > 0) source_.fetch(parameters_);
   }
-  ~FetchedValues() { source_.let_go(parameters_); }
+  ~FetchedValues() {
+    if (parameters_.count > 0) source_.let_go(parameters_);
+  }
   FetchedValues(const FetchedValues&) = delete;
   FetchedValues& operator=(const FetchedValues&) = delete;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "framework/core/error.h"
 #include "framework/core/profile.h"
@@ -66,31 +67,33 @@ void validate(const AdamWConfig& config) {
     fail_usage("optimizer: expected a weight decay of 0 or more, got {}", config.weight_decay);
 }
 
-AdamW::AdamW(const AdamWConfig& config, const Parameters& parameters, Slice slice, Arena& arena)
-    : config_(config), slice_(slice) {
+AdamW::AdamW(const AdamWConfig& config, const Parameters& parameters, Slices slices, Arena& arena)
+    : config_(config) {
   validate(config);
-  m_room_ = arena.allocate(DType::kF32, {slice.elements()});
-  v_room_ = arena.allocate(DType::kF32, {slice.elements()});
-  set_layout(parameters, slice);
+  m_room_ = arena.allocate(DType::kF32, {slices.elements()});
+  v_room_ = arena.allocate(DType::kF32, {slices.elements()});
+  set_layout(parameters, std::move(slices));
 }
 
-void AdamW::set_layout(const Parameters& parameters, Slice slice) {
-  expect(0 <= slice.begin && slice.begin <= slice.end && slice.end <= parameters.padded_elements(),
-         "[adamw] expected a slice within [0, {}), got [{}, {})", parameters.padded_elements(), slice.begin,
-         slice.end);
-  expect(slice.elements() <= m_room_.elements(), "[adamw] expected a slice of at most {} elements, got {}",
-         m_room_.elements(), slice.elements());
-  slice_ = slice;
-  m_ = m_room_.rows(0, slice.elements());
-  v_ = v_room_.rows(0, slice.elements());
+void AdamW::set_layout(const Parameters& parameters, Slices slices) {
+  for (const Slice& slice : slices.list())
+    expect(0 <= slice.begin && slice.end <= parameters.padded_elements(),
+           "[adamw] expected slices within [0, {}), got [{}, {})", parameters.padded_elements(), slice.begin,
+           slice.end);
+  const int64_t elements = slices.elements();
+  expect(elements <= m_room_.elements(), "[adamw] expected slices of at most {} elements, got {}",
+         m_room_.elements(), elements);
+  slices_ = std::move(slices);
+  m_ = m_room_.rows(0, elements);
+  v_ = v_room_.rows(0, elements);
   blocks_.clear();
   cut_into_blocks(parameters);
 }
 
 void AdamW::set_ages(WeightAges ages) {
   const auto elements = static_cast<int64_t>(ages.generation.size());
-  expect(elements == 0 || elements >= slice_.end,
-         "[adamw] expected a generation for each of {} elements or more, got {}", slice_.end, elements);
+  expect(elements == 0 || elements >= slices_.end(),
+         "[adamw] expected a generation for each of {} elements or more, got {}", slices_.end(), elements);
   const uint16_t last = elements == 0 ? uint16_t{0} : *std::ranges::max_element(ages.generation);
   expect(last < ages.births.size(), "[adamw] expected generations below {}, got {}", ages.births.size(),
          last);
@@ -107,16 +110,19 @@ float AdamW::decay_of(ParameterKind kind) const {
 }
 
 void AdamW::cut_into_blocks(const Parameters& parameters) {
-  for (const Parameter& parameter : parameters.list()) {
-    const int64_t end = std::min(slice_.end, parameter.offset + parameter.elements());
-    for (int64_t begin = std::max(slice_.begin, parameter.offset); begin < end; begin += kParameterChunk)
-      blocks_.push_back({{begin, std::min(end, begin + kParameterChunk)}, decay_of(parameter.kind)});
-  }
+  for (const Parameter& parameter : parameters.list())
+    slices_.for_each_in({parameter.offset, parameter.offset + parameter.elements()},
+                        [&](Slice kept, int64_t first) {
+                          for (int64_t begin = kept.begin; begin < kept.end; begin += kParameterChunk)
+                            blocks_.push_back({{begin, std::min(kept.end, begin + kParameterChunk)},
+                                               first + begin - kept.begin,
+                                               decay_of(parameter.kind)});
+                        });
 }
 
 void AdamW::step(Parameters& parameters, double learning_rate, double scale, int64_t update, Stream& stream) {
   expect(update >= 1, "[adamw] expected updates counted from 1, got {}", update);
-  const auto elements = static_cast<double>(slice_.elements());
+  const auto elements = static_cast<double>(slices_.elements());
   const OpTimer timer(stream, "adamw", {.flops = 15 * elements, .bytes = 28 * elements});
   const Factors f = factors(config_, scale);
   for (size_t g = 0; g < ages_.births.size(); ++g) {
@@ -132,7 +138,7 @@ void AdamW::step(Parameters& parameters, double learning_rate, double scale, int
   for (size_t b = 0; b < blocks_.size(); ++b) {
     const auto [begin, end] = blocks_[b].elements;
     const float keep = static_cast<float>(1 - learning_rate * static_cast<double>(blocks_[b].decay));
-    const int64_t own = begin - slice_.begin;
+    const int64_t own = blocks_[b].own;
     const auto update_with = [&](auto age) {
       update_block(p + begin, m + own, v + own, g + begin, end - begin, f, keep, age);
     };

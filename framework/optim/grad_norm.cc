@@ -45,21 +45,23 @@ int64_t gradient_chunks(const Parameters& parameters) {
   return parameters.padded_elements() / kParameterChunk;
 }
 
-void square_sums(std::span<double> squares, const Parameters& parameters, Slice slice) {
+void square_sums(std::span<double> squares, const Parameters& parameters, const Slices& slices) {
   expect(static_cast<int64_t>(squares.size()) == gradient_chunks(parameters),
          "[grad_norm] expected {} chunks, got {}", gradient_chunks(parameters), squares.size());
-  expect(slice.begin % kParameterChunk == 0 && slice.end % kParameterChunk == 0,
-         "[grad_norm] expected a slice of whole chunks of {}, got [{}, {})", kParameterChunk, slice.begin,
-         slice.end);
   std::fill(squares.begin(), squares.end(), 0.0);
   const float* gradients = parameters.gradients().as<float>();
   const bool counts_all =
       std::ranges::all_of(parameters.list(), [](const Parameter& p) { return p.place.counted; });
+  for (const Slice& slice : slices.list()) {
+    expect(slice.begin % kParameterChunk == 0 && slice.end % kParameterChunk == 0,
+           "[grad_norm] expected a slice of whole chunks of {}, got [{}, {})", kParameterChunk, slice.begin,
+           slice.end);
 #pragma omp parallel for schedule(static)
-  for (int64_t chunk = slice.begin / kParameterChunk; chunk < slice.end / kParameterChunk; ++chunk)
-    squares[static_cast<size_t>(chunk)] = counts_all
-                                              ? square_sum_of_chunk(gradients + chunk * kParameterChunk)
-                                              : square_sum_of_counted(parameters, chunk);
+    for (int64_t chunk = slice.begin / kParameterChunk; chunk < slice.end / kParameterChunk; ++chunk)
+      squares[static_cast<size_t>(chunk)] = counts_all
+                                                ? square_sum_of_chunk(gradients + chunk * kParameterChunk)
+                                                : square_sum_of_counted(parameters, chunk);
+  }
 }
 
 double norm_of(std::span<const double> squares) {

@@ -12,11 +12,14 @@ namespace fern {
 class PatternLink {
  public:
   virtual ~PatternLink() = default;
-  // Element by element over all processes, of which those that hold the same weights count once. REQUIRES for
-  // exactness: each element is non-zero for the holders of one weight only.
+  // Whether this process speaks for the weights that it holds: its own experts (Parameters::own_experts()),
+  // or all others. Of the processes that hold the same ones, one does.
+  virtual bool speaks(bool for_own_experts) const = 0;
+  // Element by element over all processes. REQUIRES for exactness: each element is non-zero on one process at
+  // most, that speaks for what it is about.
   virtual void sum(std::span<double> numbers) = 0;
-  // Brings what the holders of one weight tell (all of them the same; the others nothing) to the process that
-  // writes checkpoints; empty on the others.
+  // Brings what the process that speaks for a weight tells (the others nothing) to the one that writes
+  // checkpoints; empty on the others.
   virtual std::vector<uint32_t> bring(std::vector<uint32_t> words) = 0;
   virtual bool is_writer() const = 0;
 };
@@ -24,6 +27,7 @@ class PatternLink {
 // All weights are here.
 class SoloPatternLink final : public PatternLink {
  public:
+  bool speaks(bool) const override { return true; }
   void sum(std::span<double>) override {}
   std::vector<uint32_t> bring(std::vector<uint32_t> words) override { return words; }
   bool is_writer() const override { return true; }

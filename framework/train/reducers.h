@@ -7,6 +7,7 @@
 
 #include "framework/core/tensor.h"
 #include "framework/model/parameters.h"
+#include "framework/model/slices.h"
 #include "framework/model/transformer.h"
 
 namespace fern {
@@ -20,7 +21,7 @@ namespace fern {
 //       before the last of them: reducer.begin_last_micro_batch(), and during it
 //       reducer.add(parameter) as gradients finish
 //     reducer.end_shard()
-//   reducer.finish()                   gradients()[slice()] now holds the sum over all S shards
+//   reducer.finish()                   the slices() of gradients() now hold the sum over all S shards
 class GradReducer : public GradSink {
  public:
   // Shards of each step that this process computes, and which of all S its i-th is: ascending. Where C
@@ -34,20 +35,21 @@ class GradReducer : public GradSink {
   virtual void begin_last_micro_batch() = 0;
   virtual void end_shard() = 0;
   virtual void finish() = 0;
-  // The part of the flat buffers whose summed gradient this process holds after finish() and whose optimizer
+  // The parts of the flat buffers whose summed gradient this process holds after finish() and whose optimizer
   // state it keeps. Whole chunks (kParameterChunk). Everything, without ZeRO.
-  virtual Slice slice() const = 0;
-  // The part that this process counts in sums over all parameters (the norm): disjoint over processes,
-  // together everything, whole chunks, possibly empty, within slice(). Everything, on one process.
-  virtual Slice counted() const = 0;
-  // After the optimizer wrote values()[slice()]: makes every process hold all values, where they are not
-  // fetched as they are used (model/value_source.h).
+  virtual Slices slices() const = 0;
+  // The parts that this process counts in sums over all parameters (the norm): disjoint over the processes
+  // that hold the same, together everything, whole chunks, possibly empty, within slices(). Everything, on
+  // one process.
+  virtual Slices counted() const = 0;
+  // After the optimizer wrote the slices() of values(): makes every process hold all values, where they are
+  // not fetched as they are used (model/value_source.h).
   virtual void gather_values() = 0;
-  // Makes a slice-held flat buffer (moments, say) whole on every process that has these parameters. Both in
-  // elements of the padded flat buffer.
-  virtual void gather_everywhere(std::span<float> whole, std::span<const float> slice) = 0;
-  // What slice() would be if the flat buffers had this many elements (whole chunks).
-  virtual Slice slice_of(int64_t padded_elements) const = 0;
+  // Makes a flat buffer of which processes hold their slices() alone (moments, say) whole on every process
+  // that has these parameters, padding included.
+  virtual void gather_everywhere(std::span<float> whole, std::span<const float> slices) = 0;
+  // What slices() would be with another layout of the parameters.
+  virtual Slices slices_of(const Parameters& parameters) const = 0;
   // Takes up another layout of the parameters (their patterns have changed) between two steps. REQUIRES: the
   // flat buffers are where they were, and not longer.
   virtual void set_layout(const Parameters& parameters) = 0;

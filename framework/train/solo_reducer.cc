@@ -14,10 +14,10 @@ void SoloReducer::set_layout(const Parameters& parameters) {
   whole_ = {0, parameters.gradients().elements()};
 }
 
-void SoloReducer::gather_everywhere(std::span<float> whole, std::span<const float> slice) {
-  expect(whole.size() == slice.size(), "[solo reducer] expected {} elements, got {}", whole.size(),
-         slice.size());
-  std::ranges::copy(slice, whole.begin());
+void SoloReducer::gather_everywhere(std::span<float> whole, std::span<const float> slices) {
+  expect(whole.size() == slices.size(), "[solo reducer] expected {} elements, got {}", whole.size(),
+         slices.size());
+  std::ranges::copy(slices, whole.begin());
 }
 
 }  // namespace fern

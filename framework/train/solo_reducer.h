@@ -25,11 +25,11 @@ class SoloReducer final : public GradReducer {
   void begin_last_micro_batch() override {}
   void end_shard() override { sum_.end_shard(); }
   void finish() override { sum_.expect_complete(); }
-  Slice slice() const override { return whole_; }
-  Slice counted() const override { return whole_; }
+  Slices slices() const override { return whole_; }
+  Slices counted() const override { return whole_; }
   void gather_values() override {}
-  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override;
-  Slice slice_of(int64_t padded_elements) const override { return {0, padded_elements}; }
+  void gather_everywhere(std::span<float> whole, std::span<const float> slices) override;
+  Slices slices_of(const Parameters& parameters) const override { return {0, parameters.padded_elements()}; }
   void set_layout(const Parameters& parameters) override;
   int64_t sent_bytes() const override { return 0; }
 

@@ -34,6 +34,7 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
       first_row += parameters.list()[static_cast<size_t>(i)].shape[0];
     }
   }
+  std::ranges::sort(places_, {}, &Place::weight);
   grown_.resize(places_.size());
   for (size_t i = 0; i < places_.size(); ++i) {
     const Pattern pattern = pattern_of(i);
@@ -43,14 +44,20 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
   }
   if (!method_->scored() || places_.empty()) return;
   scores_ = method_->growth_scores(weights_here());
+  experts_begin_ = most_scored(false);
+  room_ = arena.allocate(DType::kF32, {experts_begin_ + most_scored(true)});
+}
+
+int64_t Topology::most_scored(bool own_experts) const {
   int64_t most = 0;
-  for (int64_t turn = 0; turn < setup.config.scoring_steps; ++turn) {
+  for (int64_t turn = 0; turn < method_->setup().config.scoring_steps; ++turn) {
     int64_t elements = 0;
-    for (const size_t i : weights_here())
-      elements += elements_of(setup.weights[i], method_->scored_part(turn, i));
+    for (size_t i = 0; i < places_.size(); ++i)
+      if (is_own_expert(places_[i].parameter) == own_experts)
+        elements += elements_of(weight_at(i), method_->scored_part(turn, places_[i].weight));
     most = std::max(most, elements);
   }
-  room_ = arena.allocate(DType::kF32, {(most + kParameterChunk - 1) / kParameterChunk * kParameterChunk});
+  return (most + kParameterChunk - 1) / kParameterChunk * kParameterChunk;
 }
 
 std::vector<size_t> Topology::weights_here() const {
@@ -61,11 +68,12 @@ std::vector<size_t> Topology::weights_here() const {
 
 std::vector<Topology::Window> Topology::windows_of(int64_t step) const {
   std::vector<Window> windows;
-  int64_t offset = 0;
+  int64_t others_end = 0, experts_end = experts_begin_;
   for (size_t i = 0; i < places_.size(); ++i) {
     const RowRange rows = method_->scored_rows(step, places_[i].weight);
     const int64_t elements = elements_of(weight_at(i), rows);
     if (elements == 0) continue;
+    int64_t& offset = is_own_expert(places_[i].parameter) ? experts_end : others_end;
     windows.push_back(
         {i, rows,
          room_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight_at(i).columns})});
@@ -134,19 +142,22 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
     views.push_back({patterns[i], values_of(i, patterns[i], rooms[i]), candidates[i]});
   const std::vector<Change> changes = method_->counts(step, with_those_elsewhere(views));
   std::vector<Pattern> next(changes.size());
+  TopologyCounts here;
   double grows = 0;
   for (size_t i = 0; i < places; ++i) {
     const size_t weight = places_[i].weight;
     next[weight] = method_->next(step, weight, views[i], changes[weight]);
-    grows += static_cast<double>(changes[weight].grow);
     grown_[i] = std::ranges::count(value_origins(next[weight], patterns[i]), -1);
     if (!ever_.empty()) ever_[i].add(next[weight]);
+    if (!speaks_for(places_[i].parameter)) continue;
+    grows += static_cast<double>(changes[weight].grow);
+    here.grown += grown_[i];
+    here.dropped += patterns[i].nonzeros() + grown_[i] - next[weight].nonzeros();
   }
   link_.sum({&grows, 1});
   std::vector<SparseRun> sparse = runs_of(parameters_, *method_, std::move(next));
   leave_full_dense(sparse, parameters_);
-  const TopologyCounts here =
-      change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows > 0);
+  change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows > 0);
   TopologyUpdate update;
   update.counts = sum_over_processes(here);
   update.nonzeros = whole_.elements();
@@ -175,7 +186,7 @@ bool Topology::watches(int64_t step) const {
          method_->updates_after(step);
 }
 
-std::vector<double> Topology::gradient_norms(Slice counted, ScalarReducer& scalars) const {
+std::vector<double> Topology::gradient_norms(const Slices& counted, ScalarReducer& scalars) const {
   std::vector<int> indices;
   for (const SparseWeight& weight : method_->setup().weights) indices.push_back(whole_.find(weight.name));
   return fern::gradient_norms(parameters_, whole_, indices, counted, scalars);
@@ -186,6 +197,7 @@ SparsityMetrics Topology::metrics(std::span<const double> norms, bool updated) c
   const std::vector<SparseWeight>& weights = method_->setup().weights;
   std::vector<double> told(weights.size() * kNumbers);
   for (size_t i = 0; i < places_.size(); ++i) {
+    if (!speaks_for(places_[i].parameter)) continue;
     const Pattern pattern = pattern_of(i);
     const ActiveNeurons active = active_neurons(pattern);
     const int64_t ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights();

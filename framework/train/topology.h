@@ -22,6 +22,10 @@
 
 namespace fern {
 
+struct TopologyCounts {
+  int64_t dropped = 0, grown = 0;  // weights
+};
+
 // What one update did.
 struct TopologyUpdate {
   TopologyCounts counts;
@@ -46,8 +50,10 @@ class Topology {
   // Whether some weights are elsewhere.
   bool is_part() const { return &whole_ != &parameters_; }
   // Rows scored in one step, f32, flat, whole chunks; empty when the method scores none. To be reduced as
-  // gradients are.
+  // gradients are: those of a process's own experts, which are the rows from experts_begin() on, over the
+  // processes that hold these.
   const Tensor& scored() const { return room_; }
+  int64_t experts_begin() const { return experts_begin_; }
   // Whether step `step` (from 1), which is about to begin, scores rows. If so backward adds their gradient to
   // scored().
   bool begin_step(int64_t step);
@@ -64,7 +70,7 @@ class Topology {
   // sparsity.interval steps.
   bool watches(int64_t step) const;
   // Norms of the step's gradients, weight by weight. REQUIRES: before update_after(). All processes call it.
-  std::vector<double> gradient_norms(Slice counted, ScalarReducer& scalars) const;
+  std::vector<double> gradient_norms(const Slices& counted, ScalarReducer& scalars) const;
   // As the patterns now are. `norms` as gradient_norms() gave them; `updated`: update_after() has just
   // changed patterns. All processes call it.
   SparsityMetrics metrics(std::span<const double> norms, bool updated) const;
@@ -104,6 +110,13 @@ class Topology {
   std::vector<size_t> weights_here() const;
   // Views of all weights of the method.
   std::vector<WeightView> with_those_elsewhere(std::span<const WeightView> here) const;
+  bool is_own_expert(int parameter) const {
+    return static_cast<size_t>(parameter) >= parameters_.own_experts();
+  }
+  // Whether this process speaks for a parameter that is here.
+  bool speaks_for(int parameter) const { return link_.speaks(is_own_expert(parameter)); }
+  // The most elements that one step scores, of own experts or of all other weights here, as whole chunks.
+  int64_t most_scored(bool own_experts) const;
   TopologyCounts sum_over_processes(const TopologyCounts& counts);
   std::string hash_of_all() const;
   // On the process that writes, what the one that holds the weight tells; empty on others.
@@ -123,6 +136,7 @@ class Topology {
   std::vector<EverActive> ever_;                 // by place; none unless weights come back
   std::vector<int64_t> first_nonzeros_, grown_;  // by place: at the start; by the last update
   Tensor room_;
+  int64_t experts_begin_ = 0;
 };
 
 }  // namespace fern

@@ -62,14 +62,15 @@ void for_each_move(const Parameters& parameters, const Before& before, const Mov
   }
 }
 
-// Fills a slice of a flat buffer from the whole of what it was.
-void fill(std::span<float> values, Slice slice, std::span<const float> whole, const Parameters& parameters,
-          const Before& before) {
+// Fills what is kept of a flat buffer from the whole of what it was.
+void fill(std::span<float> values, const Slices& slices, std::span<const float> whole,
+          const Parameters& parameters, const Before& before) {
   std::ranges::fill(values, 0.0F);
   for_each_move(parameters, before, [&](int64_t to, int64_t from, int64_t count) {
-    const int64_t begin = std::max(to, slice.begin), end = std::min(to + count, slice.end);
-    if (from < 0 || begin >= end) return;
-    std::copy_n(whole.begin() + from + (begin - to), end - begin, values.begin() + (begin - slice.begin));
+    if (from < 0) return;
+    slices.for_each_in({to, to + count}, [&](Slice kept, int64_t first) {
+      std::copy_n(whole.begin() + from + (kept.begin - to), kept.elements(), values.begin() + first);
+    });
   });
 }
 
@@ -94,35 +95,27 @@ WeightAges aged(WeightAges ages, const Parameters& parameters, const Before& bef
 
 }  // namespace
 
-TopologyCounts change_topology(Parameters& parameters, AdamW& optimizer, GradReducer& gradients,
-                               std::vector<SparseRun> next, int64_t updates, bool ages) {
+void change_topology(Parameters& parameters, AdamW& optimizer, GradReducer& gradients,
+                     std::vector<SparseRun> next, int64_t updates, bool ages) {
   const Before before(parameters);
-  const int64_t elements_before = parameters.elements();
   // The gradients are not needed between two steps: what a buffer held is put aside there.
   const std::span<float> aside = parameters.gradients().values<float>();
   std::ranges::copy(parameters.values().values<float>(), aside.begin());
   parameters.set_patterns(std::move(next));
-  const Slice all = {0, parameters.padded_elements()};
-  fill(parameters.values().values<float>(), all, aside, parameters, before);
-  const Slice slice = gradients.slice_of(all.end);
+  fill(parameters.values().values<float>(), {0, parameters.padded_elements()}, aside, parameters, before);
+  const Slices slices = gradients.slices_of(parameters);
   for (const bool is_first : {true, false}) {
     gradients.gather_everywhere(
         aside, (is_first ? optimizer.first_moment() : optimizer.second_moment()).values<float>());
     const Tensor room = is_first ? optimizer.first_moment_room() : optimizer.second_moment_room();
-    fill(room.rows(0, slice.elements()).values<float>(), slice, aside, parameters, before);
+    fill(room.rows(0, slices.elements()).values<float>(), slices, aside, parameters, before);
   }
-  TopologyCounts counts;
-  for_each_move(parameters, before, [&](int64_t, int64_t from, int64_t count) {
-    if (from < 0) counts.grown += count;
-  });
-  counts.dropped = elements_before + counts.grown - parameters.elements();
-  optimizer.set_layout(parameters, slice);
+  optimizer.set_layout(parameters, slices);
   if (ages) optimizer.set_ages(aged(optimizer.ages(), parameters, before, updates));
   gradients.set_layout(parameters);
   parameters.give_back_unused();
-  give_back(optimizer.first_moment_room(), slice.elements());
-  give_back(optimizer.second_moment_room(), slice.elements());
-  return counts;
+  give_back(optimizer.first_moment_room(), slices.elements());
+  give_back(optimizer.second_moment_room(), slices.elements());
 }
 
 }  // namespace fern

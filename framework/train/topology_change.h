@@ -10,17 +10,12 @@
 
 namespace fern {
 
-// What came of a change, over all runs.
-struct TopologyCounts {
-  int64_t dropped = 0, grown = 0;  // weights
-};
-
 // Gives the parameters these patterns. A kept weight keeps its value and its moments to the bit, wherever it
 // moves in the flat buffers; a grown one starts with zeros, and, if `ages`, with an age of its own that
 // counts from `updates`, the optimizer updates done so far. The gradients are left undefined. Every process
 // calls it with the same patterns, between two steps. Takes no memory beside the gradients' but for one run's
 // index. Errors: see Parameters::set_patterns(); more than 65535 generations of weights.
-TopologyCounts change_topology(Parameters& parameters, AdamW& optimizer, GradReducer& gradients,
-                               std::vector<SparseRun> next, int64_t updates, bool ages);
+void change_topology(Parameters& parameters, AdamW& optimizer, GradReducer& gradients,
+                     std::vector<SparseRun> next, int64_t updates, bool ages);
 
 }  // namespace fern

@@ -11,10 +11,14 @@ namespace fern {
 namespace {
 
 // A parameter's gradients chunk by chunk of the flat buffer: a chunk is whole on the one process that counts
-// it, and begins where it does in the whole model's.
+// it.
 int64_t first_chunk(const Parameter& parameter) { return parameter.offset / kParameterChunk; }
 int64_t end_chunk(const Parameter& parameter) {
   return (parameter.offset + parameter.elements() + kParameterChunk - 1) / kParameterChunk;
+}
+// The most of them, wherever it begins.
+size_t most_chunks(const Parameter& parameter) {
+  return static_cast<size_t>(parameter.elements() / kParameterChunk + 2);
 }
 
 double square_sum(std::span<const float> values) {
@@ -87,33 +91,35 @@ ActiveNeurons active_neurons(const Pattern& pattern) {
 }
 
 std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
-                                   std::span<const int> indices, Slice counted, ScalarReducer& scalars) {
+                                   std::span<const int> indices, const Slices& counted,
+                                   ScalarReducer& scalars) {
   const std::span<const float> gradients = parameters.gradients().values<float>();
   std::vector<double> squares;
   for (const int index : indices) {
     const Parameter& in_whole = whole.list()[static_cast<size_t>(index)];
-    const int here = parameters.find(in_whole.name);
-    if (here < 0) {
-      squares.resize(squares.size() + static_cast<size_t>(end_chunk(in_whole) - first_chunk(in_whole)));
-      continue;
+    const size_t end = squares.size() + most_chunks(in_whole);
+    if (const int here = parameters.find(in_whole.name); here >= 0) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(here)];
+      const Slice all = {parameter.offset, parameter.offset + parameter.elements()};
+      for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) {
+        double square = 0;
+        counted.for_each_in(intersection(all, {chunk * kParameterChunk, (chunk + 1) * kParameterChunk}),
+                            [&](Slice ours, int64_t) {
+                              square = square_sum(gradients.subspan(static_cast<size_t>(ours.begin),
+                                                                    static_cast<size_t>(ours.elements())));
+                            });
+        squares.push_back(square);
+      }
     }
-    const Parameter& parameter = parameters.list()[static_cast<size_t>(here)];
-    for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) {
-      const int64_t begin = std::max(chunk * kParameterChunk, parameter.offset);
-      const int64_t end = std::min((chunk + 1) * kParameterChunk, parameter.offset + parameter.elements());
-      const bool is_ours = counted.begin <= begin && end <= counted.end;
-      squares.push_back(is_ours ? square_sum(gradients.subspan(static_cast<size_t>(begin),
-                                                               static_cast<size_t>(end - begin)))
-                                : 0.0);
-    }
+    squares.resize(end);
   }
   scalars.sum(squares);
   std::vector<double> norms;
   auto square = squares.begin();
   for (const int index : indices) {
-    const Parameter& parameter = whole.list()[static_cast<size_t>(index)];
+    const size_t chunks = most_chunks(whole.list()[static_cast<size_t>(index)]);
     double sum = 0;
-    for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) sum += *square++;
+    for (size_t chunk = 0; chunk < chunks; ++chunk) sum += *square++;
     norms.push_back(std::sqrt(sum));
   }
   return norms;

@@ -63,6 +63,7 @@ ActiveNeurons active_neurons(const Pattern& pattern);
 // the same bits for every layout of processes. `counted` is this process's (GradReducer); all processes call
 // it.
 std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
-                                   std::span<const int> indices, Slice counted, ScalarReducer& scalars);
+                                   std::span<const int> indices, const Slices& counted,
+                                   ScalarReducer& scalars);
 
 }  // namespace fern

@@ -36,7 +36,8 @@ TopologyCounts Topology::sum_over_processes(const TopologyCounts& here) {
   std::vector<double> told = {static_cast<double>(here.dropped), static_cast<double>(here.grown)};
   for (const Parameter& parameter : whole_.list()) {
     const int own = parameters_.find(parameter.name);
-    const int64_t elements = own < 0 ? 0 : parameters_.list()[static_cast<size_t>(own)].elements();
+    const int64_t elements =
+        own < 0 || !speaks_for(own) ? 0 : parameters_.list()[static_cast<size_t>(own)].elements();
     told.push_back(static_cast<double>(elements));
   }
   link_.sum(told);
@@ -46,7 +47,9 @@ TopologyCounts Topology::sum_over_processes(const TopologyCounts& here) {
 
 WeightRecord Topology::bring(size_t weight, std::optional<WeightRecord> own) const {
   if (!is_part()) return std::move(*own);
-  const std::vector<uint32_t> words = link_.bring(own ? words_of(*own) : std::vector<uint32_t>());
+  const auto place = place_of(weight);
+  const bool tells = place && speaks_for(places_[*place].parameter);
+  const std::vector<uint32_t> words = link_.bring(tells ? words_of(*own) : std::vector<uint32_t>());
   return link_.is_writer() ? record_of(method_->setup().weights[weight], words) : WeightRecord();
 }
 

@@ -129,7 +129,8 @@ void Trainer::train_step() {
   ++step_;
 }
 
-// Each share of the matrices has slots of its own, and so has each share of the experts.
+// Each share of the matrices has slots of its own, and so has each share of the experts: what is no expert
+// goes to those of the first.
 int64_t Trainer::slots_for_squares() const {
   return parts_.model.axis().size() * parts_.model.dispatcher().size() * gradient_chunks(whole());
 }
@@ -138,9 +139,12 @@ void Trainer::sum_squares() {
   square_sums(squares_, parts_.model.parameters(), parts_.gradients.counted());
   const TensorAxis& axis = parts_.model.axis();
   const TokenDispatcher& dispatcher = parts_.model.dispatcher();
-  const int64_t share = axis.index() * dispatcher.size() + dispatcher.index();
-  const auto own = sums_.squares().begin() + share * gradient_chunks(whole());
-  for (const ChunkRun& run : chunks_) std::copy_n(squares_.begin() + run.part, run.count, own + run.whole);
+  const int64_t chunks = gradient_chunks(whole());
+  for (const ChunkRun& run : chunks_) {
+    const int64_t share = axis.index() * dispatcher.size() + (run.own_experts ? dispatcher.index() : 0);
+    const auto all = sums_.squares().subspan(static_cast<size_t>(share * chunks));
+    std::copy_n(squares_.begin() + run.part, run.count, all.begin() + run.whole);
+  }
 }
 
 // Every process sees the same loss and norm, so all of them apply the step or none does.

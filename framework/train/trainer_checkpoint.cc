@@ -90,7 +90,7 @@ void Trainer::restore_patterns(const std::filesystem::path& checkpoint, const Ma
   parameters.set_patterns(read_patterns(checkpoint, manifest, whole(), parameters));
   if (parts_.whole != nullptr) parts_.whole->set_sizes(declared_sizes(manifest, *parts_.whole));
   parts_.gradients.set_layout(parameters);
-  parts_.optimizer.set_layout(parameters, parts_.gradients.slice());
+  parts_.optimizer.set_layout(parameters, parts_.gradients.slices());
   TopologyMemory memory = read_topology_memory(checkpoint, manifest, parameters);
   if (parts_.topology != nullptr) parts_.topology->restore(memory);
   parts_.optimizer.set_ages(std::move(memory.ages));
@@ -113,7 +113,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   restore_patterns(checkpoint, manifest);
   load_checkpoint(checkpoint, manifest, whole(), parts_.model.parameters(),
                   parts_.optimizer.first_moment().values<float>(),
-                  parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slice());
+                  parts_.optimizer.second_moment().values<float>(), parts_.optimizer.slices());
   if (experts_) experts_->restore(read_experts(checkpoint, manifest));
   parts_.ledger = std::move(ledger);
   step_ = manifest.step;

@@ -1,6 +1,7 @@
 #include "framework/train/tree_sum.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace fern {
 
@@ -40,17 +41,27 @@ int most_waiting(int64_t first, int64_t last, int64_t shards) {
 }
 
 JoinedNodes join(std::span<const TreeNode> nodes, int64_t shards) {
+  std::vector<size_t> sources(nodes.size());
+  std::iota(sources.begin(), sources.end(), size_t{0});
+  std::ranges::sort(sources, {}, [&](size_t source) { return nodes[source].index << nodes[source].level; });
   TreeStack stack(shards);
+  std::vector<size_t> holders;
   JoinedNodes result;
-  for (size_t source = 0; source < nodes.size(); ++source) {
-    result.holders.push_back(source);
+  for (const size_t source : sources) {
+    holders.push_back(source);
     for (int joined = stack.push(nodes[source]); joined > 0; --joined) {
-      const size_t from = result.holders.back();
-      result.holders.pop_back();
-      result.joins.push_back({.into = result.holders.back(), .from = from});
+      const size_t from = holders.back();
+      holders.pop_back();
+      result.joins.push_back({.into = holders.back(), .from = from});
     }
   }
-  result.nodes.assign(stack.nodes().begin(), stack.nodes().end());
+  std::vector<size_t> order(holders.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, {}, [&](size_t node) { return holders[node]; });
+  for (const size_t node : order) {
+    result.nodes.push_back(stack.nodes()[node]);
+    result.holders.push_back(holders[node]);
+  }
   return result;
 }
 

@@ -24,7 +24,7 @@ class TreeStack {
   explicit TreeStack(int64_t shards) : shards_(shards) {}
   // Puts `node` on top and joins what can be joined: while the node below is the top's left sibling, the two
   // become their parent. Returns how many nodes below joined, nearest first. REQUIRES: `node` starts at the
-  // shard where the top ends (anywhere, when the stack is empty).
+  // shard where the top ends, or after.
   int push(TreeNode node);
   void clear() { nodes_.clear(); }
   // From the first shard to the last.
@@ -50,7 +50,7 @@ struct JoinedNodes {
   std::vector<TreeNode> nodes;  // that are left: one, the root, where the nodes covered 0..S-1
   std::vector<size_t> holders;  // of each, the source that holds its sum then; ascending, each at or after it
 };
-// REQUIRES: the nodes follow each other, from a first shard to a last.
+// REQUIRES: no two nodes have a shard in common. In any order, and with gaps.
 JoinedNodes join(std::span<const TreeNode> nodes, int64_t shards);
 
 // Does the additions in `sources`, each of `elements` values, and puts what is left into `out`, node by node.

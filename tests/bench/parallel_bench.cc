@@ -109,7 +109,7 @@ class Bench {
     parameters.allocate(arena, DType::kF32);
     activations_ = model_.allocate_activations(arena, kSequences * kShape.context);
     reducers_ = parallelize(parameters, mesh_, shards_, communicator_, arena);
-    optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, parameters, reducers_.gradients->slice(), arena);
+    optimizer_ = std::make_unique<AdamW>(AdamWConfig{}, parameters, reducers_.gradients->slices(), arena);
   }
 
   void forward_backward(bool overlap) {

@@ -97,7 +97,7 @@ class Bench {
       times.backward_s += now_s() - middle;
     }
     const double done = now_s();
-    square_sums(squares_, model_.parameters(), optimizer_->slice());
+    square_sums(squares_, model_.parameters(), optimizer_->slices());
     const double scale = std::min(1.0, kClipNorm / norm_of(squares_));
     optimizer_->step(model_.parameters(), 3e-4, scale, ++updates_, stream_);
     times.update_s = now_s() - done;

@@ -92,7 +92,7 @@ class GoldenLlama : public testing::Test {
   void update(int64_t count) {
     const nlohmann::json& json = golden_.at("optimizer");
     std::vector<double> squares(static_cast<size_t>(gradient_chunks(parameters())));
-    square_sums(squares, parameters(), optimizer_->slice());
+    square_sums(squares, parameters(), optimizer_->slices());
     const double scale = std::min(1.0, json.at("clip_norm").get<double>() / norm_of(squares));
     optimizer_->step(parameters(), json.at("learning_rate"), scale, count, stream_);
   }

@@ -110,6 +110,9 @@ std::span<const float> part(std::span<const float> whole, Slice slice) {
   return whole.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.elements()));
 }
 
+// Of a reducer of one region.
+Slice kept_by(const GradReducer& reducer) { return reducer.slices().list().front(); }
+
 // Runs `body(replica, solo)` for the ZeRO stages that differ here and each shard count that these ranks can
 // share.
 template <typename Body>
@@ -130,7 +133,7 @@ TEST(DataReducer, EqualsTheSoloReducerToTheBit) {
       const int64_t micro_batches = step + 1;
       replica.reduce(step, micro_batches);
       solo.reduce(step, micro_batches);
-      const Slice slice = replica.reducers.gradients->slice();
+      const Slice slice = kept_by(*replica.reducers.gradients);
       EXPECT_TRUE(same_bits(part(solo.gradients(), slice), part(replica.gradients(), slice)));
     }
   });
@@ -141,7 +144,7 @@ TEST(DataReducer, ReducesAfterBackwardWhatItIsNotToldOf) {
     replica.reduce(0, 2, false);
     solo.reduce(0, 2);
     EXPECT_EQ(std::count(replica.started.begin(), replica.started.end(), 0), std::ssize(replica.started));
-    const Slice slice = replica.reducers.gradients->slice();
+    const Slice slice = kept_by(*replica.reducers.gradients);
     EXPECT_TRUE(same_bits(part(solo.gradients(), slice), part(replica.gradients(), slice)));
   });
 }
@@ -179,12 +182,12 @@ TEST(DataReducer, NextStepBeforeTheEndOfTheLastIsRefused) {
 TEST(DataReducer, WithoutZeroEveryRankHoldsTheWholeSum) {
   if (12 % world().size() != 0) GTEST_SKIP() << "12 shards do not divide";
   Replica replica(world(), 12, 0);
-  EXPECT_EQ(replica.reducers.gradients->slice(), (Slice{0, replica.parameters.padded_elements()}));
+  EXPECT_EQ(replica.reducers.gradients->slices(), (Slices{0, replica.parameters.padded_elements()}));
 }
 
 TEST(DataReducer, CountedPartsCoverEverythingOnce) {
   for_each_layout([](Replica& replica, Replica&) {
-    const Slice counted = replica.reducers.gradients->counted();
+    const Slice counted = replica.reducers.gradients->counted().list().front();
     std::vector<double> covered(static_cast<size_t>(replica.parameters.padded_elements() / kParameterChunk));
     for (int64_t at = counted.begin; at < counted.end; at += kParameterChunk)
       covered[static_cast<size_t>(at / kParameterChunk)] += 1.0;
@@ -195,7 +198,7 @@ TEST(DataReducer, CountedPartsCoverEverythingOnce) {
 
 TEST(DataReducer, GatherValuesMakesEveryRankWhole) {
   for_each_layout([](Replica& replica, Replica&) {
-    const Slice slice = replica.reducers.gradients->slice();
+    const Slice slice = kept_by(*replica.reducers.gradients);
     for (int64_t i = slice.begin; i < slice.end; ++i)
       replica.values()[static_cast<size_t>(i)] = static_cast<float>(i + 1);
     replica.reducers.gradients->gather_values();
@@ -208,7 +211,7 @@ TEST(DataReducer, SlicesAreGatheredEverywhere) {
   for_each_layout([](Replica& replica, Replica&) {
     GradReducer& gradients = *replica.reducers.gradients;
     std::vector<float> moments;
-    for (int64_t i = gradients.slice().begin; i < gradients.slice().end; ++i)
+    for (int64_t i = kept_by(gradients).begin; i < kept_by(gradients).end; ++i)
       moments.push_back(static_cast<float>(i + 7));
     std::vector<float> whole(replica.values().size());
     gradients.gather_everywhere(whole, moments);
@@ -245,7 +248,7 @@ TEST(DataReducer, MemoryOfGradientsIsWhatLives) {
   const ReductionPlan plan = plan_reduction(parameters.padded_elements(), shards, world().rank(),
                                             world().size(), 2, kParameterChunk);
   DataReducer reducer(parameters, plan, world(), memory);
-  const int64_t slice = reducer.slice().elements() / kParameterChunk;
+  const int64_t slice = reducer.slices().elements() / kParameterChunk;
   int64_t most = 0;
   for (int64_t i = 0; i < reducer.shards(); ++i) {
     reducer.begin_shard();
@@ -260,7 +263,7 @@ TEST(DataReducer, MemoryOfGradientsIsWhatLives) {
   }
   reducer.finish();
   EXPECT_LE(most, slice + chunks / 16 + kExchangeLanes + 1);
-  for (float sum : part(parameters.gradients().values<float>(), reducer.slice()))
+  for (float sum : part(parameters.gradients().values<float>(), kept_by(reducer)))
     ASSERT_EQ(sum, static_cast<float>(shards));
 }
 
@@ -303,7 +306,7 @@ TEST(OptimizerElements, AreThoseOfTheLongestSlice) {
   for_each_layout([](Replica& replica, Replica&) {
     std::vector<double> kept(static_cast<size_t>(world().size()));
     kept[static_cast<size_t>(world().rank())] =
-        static_cast<double>(replica.reducers.gradients->slice().elements());
+        static_cast<double>(replica.reducers.gradients->slices().elements());
     replica.reducers.scalars->sum(kept);
     EXPECT_EQ(static_cast<double>(optimizer_elements(replica.parameters, replica.mesh)),
               *std::max_element(kept.begin(), kept.end()));

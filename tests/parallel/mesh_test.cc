@@ -29,8 +29,19 @@ TEST(Mesh, SharesOfSequencesAreBetweenDataAndTensor) {
 TEST(Mesh, NeighboursShareExperts) {
   const Mesh mesh{.data = 6, .expert = 2};
   EXPECT_EQ(expert_index(mesh, 3), 1);
-  EXPECT_EQ(replica_index(mesh, 3), 1);
-  EXPECT_EQ(replica_index(mesh, 5), 2);
+  EXPECT_EQ(expert_replica_index(mesh, {.data = 3}), 1);
+  EXPECT_EQ(expert_replica_index(mesh, {.data = 5}), 2);
+}
+
+TEST(Mesh, ReplicasThatHoldTheSameExpertsFollowEachOther) {
+  const Mesh mesh{.data = 6, .expert = 2, .context = 2};
+  for (int64_t replica = 0; replica < mesh.replicas(); ++replica) {
+    const MeshPlace place = place_of_replica(mesh, replica);
+    EXPECT_EQ(replica_index(mesh, place), replica);
+    EXPECT_EQ(place.context, replica / 6);
+    EXPECT_EQ(expert_index(mesh, place.data), replica / 3 % 2);
+    EXPECT_EQ(expert_replica_index(mesh, place), replica / 6 * 3 + replica % 3);
+  }
 }
 
 }  // namespace

@@ -48,6 +48,45 @@ TEST(ReductionPlan, RoundsDealShardsInTurn) {
   EXPECT_EQ(plan_reduction(8 * kParameterChunk, 6, 1, 2, 1).shard(0), 3);
 }
 
+// Two runs of shards, 0 to 5 and 6 to 11, each of two ranks.
+TEST(ReductionPlan, RoundsDealTheShardsOfEachRunToItsRanks) {
+  for (int rank = 0; rank < 4; ++rank) {
+    const ReductionPlan dealt = plan_reduction(8 * kParameterChunk, 12, rank, 4, 2, kLargestBucket, 2),
+                        summed = plan_reduction(8 * kParameterChunk, 12, rank, 4, 1, kLargestBucket, 2);
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(dealt.shard(i), rank / 2 * 6 + 2 * i + rank % 2);
+      EXPECT_EQ(summed.shard(i), rank * 3 + i);
+    }
+  }
+}
+
+// Ranks of one run at the same place of it and those of the others take shards together: of the run's shards
+// they are the same, on however many ranks, and in whichever order.
+TEST(ReductionPlan, ShardsThatAreTakenTogetherDoNotDependOnRanks) {
+  constexpr int64_t kShards = 12, kRuns = 2;
+  for (int ranks : {2, 4, 6, 12})
+    for (int64_t zero : {0, 2})
+      for (int rank = 0; rank < ranks / kRuns; ++rank) {
+        const ReductionPlan plan =
+            plan_reduction(kParameterChunk, kShards, rank, ranks, zero, kLargestBucket, kRuns);
+        for (int64_t i = 0; i < plan.share(); ++i)
+          EXPECT_EQ(plan.shard_of(rank + static_cast<int>(ranks / kRuns), i),
+                    plan.shard(i) + kShards / kRuns);
+      }
+}
+
+TEST(ReductionPlan, RoundsOfSeveralRunsEndInOneSum) {
+  for (int64_t runs : {2, 3, 4})
+    for (int64_t ranks_of_run : {1, 2, 3})
+      for (int64_t rounds : {1, 2, 3, 4}) {
+        const int64_t ranks = runs * ranks_of_run;
+        const ReductionPlan plan = plan_reduction(kParameterChunk, ranks * rounds, 0, static_cast<int>(ranks),
+                                                  2, kLargestBucket, runs);
+        ASSERT_EQ(std::ssize(plan.rounds), rounds);
+        EXPECT_EQ(plan.rounds.back().nodes.size(), 1u) << runs << ", " << ranks_of_run << ", " << rounds;
+      }
+}
+
 TEST(ReductionPlan, AsFewSumsWaitBetweenRoundsAsTheTreeNeeds) {
   const auto waiting = [](int64_t shards, int ranks) {
     return plan_reduction(8 * kParameterChunk, shards, 0, ranks, 2).most_waiting();

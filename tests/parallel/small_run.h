@@ -132,13 +132,13 @@ class WatchedReducer final : public GradReducer {
     started_before_the_end.push_back(started_);
     inner_.finish();
   }
-  Slice slice() const override { return inner_.slice(); }
-  Slice counted() const override { return inner_.counted(); }
+  Slices slices() const override { return inner_.slices(); }
+  Slices counted() const override { return inner_.counted(); }
   void gather_values() override { inner_.gather_values(); }
-  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
-    inner_.gather_everywhere(whole, slice);
+  void gather_everywhere(std::span<float> whole, std::span<const float> slices) override {
+    inner_.gather_everywhere(whole, slices);
   }
-  Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
+  Slices slices_of(const Parameters& parameters) const override { return inner_.slices_of(parameters); }
   void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
   int64_t sent_bytes() const override { return inner_.sent_bytes(); }
 
@@ -209,8 +209,9 @@ struct SmallRun {
     const int64_t shards = variant.shards;
     reducers = parallelize(model.parameters(), communicators, shards, reduction);
     if (communicators.mesh().replicas() > 1 && variant.expert == 1) watch(communicators.data(), variant);
+    if (reducers.values) model.take_values_from(*reducers.values);
     add_topology(shards);
-    optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slice(), moments);
+    optimizer.emplace(AdamWConfig{}, model.parameters(), reducers.gradients->slices(), moments);
     Manifest manifest;
     manifest.model = to_json(config);
     manifest.tokenizer_sha256 = std::string(64, 'a');
@@ -236,15 +237,14 @@ struct SmallRun {
   SmallRun& operator=(const SmallRun&) = delete;
 
   void watch(Communicator& communicator, const Variant& variant) {
+    const Region region = whole_region(model.parameters());
     auto reducer = std::make_unique<WatchedReducer>(
-        model.parameters(),
-        plan_reduction(model.parameters().padded_elements(), variant.shards * variant.context,
-                       communicator.rank(), communicator.size(), variant.zero, variant.largest_bucket),
+        region,
+        plan_of(region, communicators.mesh(), variant.shards, communicator.rank(), variant.largest_bucket),
         communicator, reduction);
     watched = reducer.get();
     if (reducers.values) {
-      reducers.values = std::make_unique<RankValues>(model.parameters(), reducer->inner(), communicator);
-      model.take_values_from(*reducers.values);
+      reducers.values = std::make_unique<RankValues>(model.parameters(), std::vector{&reducer->inner()});
     }
     reducers.gradients = std::move(reducer);
   }
@@ -265,8 +265,8 @@ struct SmallRun {
     topology = std::make_unique<Topology>(std::move(method), model.parameters(), topology_arena,
                                           Topology::Part{layout(), pattern_link});
     if (!topology->scored().empty())
-      scored_gradients = parallelize_scores(topology->scored(), communicators.mesh(), shards,
-                                            communicators.data(), topology_arena);
+      scored_gradients = parallelize_scores(topology->scored(), topology->experts_begin(), communicators,
+                                            shards, topology_arena);
   }
   TensorAxis* tensor_axis() {
     if (communicators.mesh().tensor == 1) return nullptr;
@@ -282,9 +282,10 @@ struct SmallRun {
   }
   void allocate_parameters(Arena& arena) {
     model.parameters().allocate(arena, DType::kF32);
-    const auto kept =
-        kept_values(model.parameters(), communicators.mesh(), static_cast<int>(communicators.place().data));
-    if (kept && !arena.is_measuring()) model.parameters().keep_values(*kept);
+    const Mesh& mesh = communicators.mesh();
+    if (fetches_values(model.parameters(), mesh) && !arena.is_measuring())
+      model.parameters().keep_values(
+          kept_values(model.parameters(), mesh, replica_index(mesh, communicators.place())));
   }
 
   // Until the end, or until it has saved after step `stop_after`.
@@ -307,13 +308,26 @@ struct SmallRun {
       if (step.step == stop_after && communicators.world().rank() == 0) stop = true;
     });
   }
-  // Of values that all ranks have.
+  // The values that this rank has, and those that it fetches: here for as long as this lives. All ranks make
+  // one.
+  class AllValues {
+   public:
+    explicit AllValues(SmallRun& run)
+        : experts_(static_cast<int>(run.model.parameters().own_experts())),
+          end_(static_cast<int>(run.model.parameters().list().size())),
+          source_(run.reducers.values ? *run.reducers.values : held_),
+          common_(source_, {0, experts_}),
+          own_experts_(source_, {experts_, end_ - experts_}) {}
+
+   private:
+    int experts_, end_;
+    HeldValues held_;
+    ValueSource& source_;
+    FetchedValues common_, own_experts_;
+  };
   std::string hash() {
-    const ParameterRun all = {0, static_cast<int>(model.parameters().list().size())};
-    if (reducers.values) reducers.values->fetch(all);
-    const std::string hash = weights_hash(model.parameters());
-    if (reducers.values) reducers.values->let_go(all);
-    return hash;
+    const AllValues all(*this);
+    return weights_hash(model.parameters());
   }
 };
 

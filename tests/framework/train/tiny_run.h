@@ -42,13 +42,13 @@ class PoisonedReducer final : public GradReducer {
     if (poisoned_steps.contains(++step))
       parameters_.gradients().as<float>()[7] = std::numeric_limits<float>::quiet_NaN();
   }
-  Slice slice() const override { return inner_.slice(); }
-  Slice counted() const override { return inner_.counted(); }
+  Slices slices() const override { return inner_.slices(); }
+  Slices counted() const override { return inner_.counted(); }
   void gather_values() override {}
-  void gather_everywhere(std::span<float> whole, std::span<const float> slice) override {
-    inner_.gather_everywhere(whole, slice);
+  void gather_everywhere(std::span<float> whole, std::span<const float> slices) override {
+    inner_.gather_everywhere(whole, slices);
   }
-  Slice slice_of(int64_t padded_elements) const override { return inner_.slice_of(padded_elements); }
+  Slices slices_of(const Parameters& parameters) const override { return inner_.slices_of(parameters); }
   void set_layout(const Parameters& parameters) override { inner_.set_layout(parameters); }
   int64_t sent_bytes() const override { return 0; }
 
@@ -100,7 +100,7 @@ struct TinyRun {
         ledger(names_of(loader)) {
     model.parameters().initialize(1);
     gradients.emplace(model.parameters(), options.train.reduction_shards, reducer_arena);
-    optimizer.emplace(AdamWConfig{}, model.parameters(), gradients->slice(), optimizer_arena);
+    optimizer.emplace(AdamWConfig{}, model.parameters(), gradients->slices(), optimizer_arena);
     Manifest manifest;
     manifest.model = to_json(options.model);
     manifest.tokenizer_sha256 = options.tokenizer_sha256;

@@ -49,8 +49,8 @@ struct Training {
     return sized_arena("parameters", [&](Arena& a) { parameters().allocate(a, DType::kF32); });
   }
   Parameters& parameters() { return model.parameters(); }
-  TopologyCounts change(std::vector<SparseRun> next, int64_t updates) {
-    return change_topology(parameters(), optimizer, reducer, std::move(next), updates, true);
+  void change(std::vector<SparseRun> next, int64_t updates) {
+    change_topology(parameters(), optimizer, reducer, std::move(next), updates, true);
   }
 };
 
@@ -87,22 +87,16 @@ void expect_kept_weights_keep(std::vector<SparseRun> from, std::vector<SparseRun
   };
   std::vector<std::vector<float>> before, after;
   for (const Tensor& buffer : buffers()) before.push_back(spread(parameters, buffer.values<float>()));
-  const TopologyCounts counts = training.change(std::move(to), 9);
+  training.change(std::move(to), 9);
   for (const Tensor& buffer : buffers()) after.push_back(spread(parameters, buffer.values<float>()));
-  TopologyCounts seen;
   for (size_t b = 0; b < before.size(); ++b)
     for (size_t i = 0; i < before[b].size(); ++i) {
       if (after[b][i] >= 0 && before[b][i] >= 0) {
         ASSERT_EQ(after[b][i], before[b][i]) << i;
       } else if (after[b][i] >= 0) {
         ASSERT_EQ(after[b][i], 0.0F) << i;
-        seen.grown += b == 0;
-      } else {
-        seen.dropped += b == 0 && before[b][i] >= 0;
       }
     }
-  EXPECT_EQ(counts.grown, seen.grown);
-  EXPECT_EQ(counts.dropped, seen.dropped);
   for (const Tensor& buffer : buffers()) {
     const std::span<float> values = buffer.values<float>();
     std::vector<float> padding(values.begin(), values.end());

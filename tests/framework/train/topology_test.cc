@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "framework/model/transformer.h"
 #include "framework/train/initial_patterns.h"
 #include "framework/train/solo_reducer.h"
@@ -27,8 +29,8 @@ TEST(Topology, ARunThatHasAllItsWeightsStaysDenseThroughAnUpdate) {
   Parameters& parameters = model.parameters();
   std::unique_ptr<Method> method = make_method(set_with_full_attention(), parameters, 100, 1);
   set_initial_patterns(parameters, *method);
-  const size_t sparse_runs = parameters.sparse_runs().size();
-  ASSERT_GT(sparse_runs, 0u);
+  const std::vector<SparseRun> before = parameters.sparse_runs();
+  ASSERT_FALSE(before.empty());
   const Arena arena = sized_arena("parameters", [&](Arena& a) { parameters.allocate(a, DType::kF32); });
   parameters.initialize(1);
   Arena more("more", size_t{1} << 22);
@@ -37,8 +39,13 @@ TEST(Topology, ARunThatHasAllItsWeightsStaysDenseThroughAnUpdate) {
   Topology topology(std::move(method), parameters, more);
   const auto update = topology.update_after(10, optimizer, reducer, 9);
   ASSERT_TRUE(update.has_value());
-  EXPECT_GT(update->counts.grown, 0);
-  EXPECT_EQ(parameters.sparse_runs().size(), sparse_runs);
+  ASSERT_EQ(parameters.sparse_runs().size(), before.size());
+  int64_t grown = 0;
+  for (size_t i = 0; i < before.size(); ++i)
+    grown += std::ranges::count(value_origins(parameters.sparse_runs()[i].pattern, before[i].pattern), -1);
+  EXPECT_GT(grown, 0);
+  EXPECT_EQ(update->counts.grown, grown);
+  EXPECT_EQ(update->counts.dropped, grown);
 }
 
 }  // namespace

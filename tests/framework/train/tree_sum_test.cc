@@ -97,35 +97,43 @@ TEST(TreeSum, PartsOfTheShardsMeetInTheSameRoot) {
     }
 }
 
-// As many sums are kept between rounds as the tree has nodes that wait, each where it was kept before.
+// What is left after rounds that take so many shards each, as many from each of `runs` parts of them; every
+// sum that waits is where one was kept before.
+std::vector<float> summed_in_rounds(int64_t shards, int64_t in_a_round, int64_t runs, int64_t elements) {
+  const auto some = static_cast<size_t>(elements);
+  std::vector<std::vector<float>> kept(static_cast<size_t>(shards), std::vector<float>(some));
+  std::vector<TreeNode> nodes;
+  for (int64_t round = 0; round < shards / in_a_round; ++round) {
+    std::vector<std::vector<float>> arrived;
+    std::vector<float*> sources, out;
+    for (size_t i = 0; i < nodes.size(); ++i) sources.push_back(kept[i].data());
+    for (int64_t i = 0; i < in_a_round; ++i) {
+      const int64_t of_run = in_a_round / runs;
+      const int64_t shard = i / of_run * (shards / runs) + round * of_run + i % of_run;
+      nodes.push_back({0, shard});
+      std::vector<float>& values = arrived.emplace_back();
+      for (int64_t element = 0; element < elements; ++element) values.push_back(shard_value(shard, element));
+    }
+    for (auto& values : arrived) sources.push_back(values.data());
+    const JoinedNodes joined = join(nodes, shards);
+    for (size_t i = 0; i < joined.nodes.size(); ++i) out.push_back(kept[i].data());
+    sum_nodes(out, sources, elements, joined);
+    nodes = joined.nodes;
+  }
+  EXPECT_EQ(nodes.size(), 1u);
+  return kept[0];
+}
+
 TEST(TreeSum, RoundsOfShardsMeetInTheSameRoot) {
   constexpr int64_t kElements = 200;
   for (int64_t shards : {1, 2, 3, 4, 6, 8, 9, 12, 15, 24})
-    for (int64_t in_a_round = 1; in_a_round <= shards; ++in_a_round) {
-      if (shards % in_a_round != 0) continue;
-      std::vector<std::vector<float>> kept(6, std::vector<float>(kElements));
-      std::vector<TreeNode> nodes;
-      for (int64_t first = 0; first < shards; first += in_a_round) {
-        std::vector<std::vector<float>> arrived;
-        std::vector<float*> sources, out;
-        for (size_t i = 0; i < nodes.size(); ++i) sources.push_back(kept[i].data());
-        for (int64_t shard = first; shard < first + in_a_round; ++shard) {
-          nodes.push_back({0, shard});
-          for (int64_t i = 0; i < kElements; ++i) {
-            if (i == 0) arrived.emplace_back();
-            arrived.back().push_back(shard_value(shard, i));
-          }
-        }
-        for (auto& values : arrived) sources.push_back(values.data());
-        const JoinedNodes joined = join(nodes, shards);
-        for (size_t i = 0; i < joined.nodes.size(); ++i) out.push_back(kept[i].data());
-        sum_nodes(out, sources, kElements, joined);
-        nodes = joined.nodes;
+    for (int64_t in_a_round = 1; in_a_round <= shards; ++in_a_round)
+      for (int64_t runs = 1; runs <= in_a_round; ++runs) {
+        if (shards % in_a_round != 0 || in_a_round % runs != 0) continue;
+        const std::vector<float> root = summed_in_rounds(shards, in_a_round, runs, kElements);
+        for (int64_t i = 0; i < kElements; ++i)
+          expect_same_bits(reference_root(shards, i), root[static_cast<size_t>(i)], shards, i);
       }
-      ASSERT_EQ(nodes.size(), 1u);
-      for (int64_t i = 0; i < kElements; ++i)
-        expect_same_bits(reference_root(shards, i), kept[0][static_cast<size_t>(i)], shards, i);
-    }
 }
 
 TEST(TreeSum, CompleteSubtreeIsOneNode) {
