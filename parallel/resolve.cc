@@ -1,7 +1,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <string_view>
 
 #include "framework/core/divisors.h"
 #include "framework/core/error.h"
@@ -11,24 +10,7 @@ namespace fern {
 
 namespace {
 
-// An axis, or ZeRO, and the largest value of it that goes together with all others.
-struct Setting {
-  std::string_view key;
-  int64_t value = 1, most = 1;
-};
-
-void refuse_together(const Setting& a, const Setting& b) {
-  if (a.value > a.most && b.value > b.most)
-    fail_usage(
-        "parallel.{} = {} and parallel.{} = {}: both at once are not built yet; expected parallel.{} = {}, "
-        "or parallel.{} = {}",
-        a.key, a.value, b.key, b.value, a.key, a.most, b.key, b.most);
-}
-
-void refuse_unbuilt(const Mesh& mesh) {
-  refuse_together({"expert", mesh.expert}, {"context", mesh.context});
-  refuse_together({"zero", mesh.zero, 1}, {"context", mesh.context});
-  refuse_together({"zero", mesh.zero, 0}, {"expert", mesh.expert});
+void expect_zero_is_known(const Mesh& mesh) {
   if (mesh.zero < 0 || mesh.zero > 3)
     fail_usage(
         "parallel.zero = {}: expected 0 (every rank keeps everything), or what each keeps only its slice of: "
@@ -95,7 +77,7 @@ void expect_experts_fit(const Mesh& mesh) {
 }  // namespace
 
 Mesh resolve(Mesh mesh, int ranks, int64_t reduction_shards, int64_t layers) {
-  refuse_unbuilt(mesh);
+  expect_zero_is_known(mesh);
   expect_stages_fit(mesh, ranks, layers);
   expect_parts_fit(mesh, layers);
   expect_shares_fit(mesh, ranks);

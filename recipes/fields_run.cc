@@ -57,7 +57,8 @@ std::vector<Field> parallel_fields() {
            "and the "
            "rows of tokens go to the ranks of their experts and back, exactly as many as there are. Divides "
            "parallel.data; at most model.experts.count, which it need not divide. The result is the same to "
-           "rounding, not to the bit; not with [sparsity] or parallel.zero above 0 yet.",
+           "rounding, not to the bit; for one number of ranks parallel.data, parallel.zero and "
+           "parallel.pipeline change no bit. Not with [sparsity] yet.",
        .unit = "ranks",
        .raising =
            "less memory for experts on each rank, more room for the rows that may come; more traffic in each "
@@ -69,8 +70,9 @@ std::vector<Field> parallel_fields() {
        .meaning =
            "Ranks that share the positions of each sequence; keys and values go round a ring of them (ring "
            "attention). parallel.data and these multiply to all ranks. Twice as many divide "
-           "model.context. The result is the same to rounding, not to the bit; not with "
-           "model.experts.capacity_factor, and not with parallel.expert or parallel.zero above 1 yet.",
+           "model.context. The result is the same to rounding, not to the bit; for one number of ranks "
+           "parallel.data, parallel.zero and parallel.pipeline change no bit. Not with "
+           "model.experts.capacity_factor.",
        .unit = "ranks",
        .raising = "less memory for activations on each rank, so longer sequences",
        .least = 1,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "tests/launch/whole_run.h"
 
@@ -50,13 +51,27 @@ TEST_F(ContextRun, TwoSharesFollowOneProcess) {
   expect_near("two", "whole");
 }
 
-TEST_F(ContextRun, SharesBesideDataHaveTheBitsOfSharesAlone) {
-  for (const auto& [name, ranks] : {std::pair{"alone", 2}, {"beside", 4}}) {
-    const Outcome outcome = run_fern_on(ranks, train(name, shares(2, {"--set", "parallel.zero=1"})));
+TEST_F(ContextRun, SharesBesideDataHaveTheBitsOfSharesAloneInEveryZeroStage) {
+  for (const auto& [name, ranks, zero] :
+       {std::tuple{"alone", 2, "1"}, {"beside", 4, "1"}, {"gradients", 4, "2"}, {"values", 2, "3"}}) {
+    const Outcome outcome =
+        run_fern_on(ranks, train(name, shares(2, {"--set", std::string("parallel.zero=") + zero})));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    expect_equal("alone", name);
   }
-  expect_equal("alone", "beside");
-  expect_near("beside", "whole");
+  expect_near("alone", "whole");
+}
+
+// Beside each share of sequences the data ranks share experts.
+TEST_F(ContextRun, SharesOfExpertsFollowOneProcess) {
+  const std::vector<std::string> experts = {"--set", "model.experts.count=4", "--set",
+                                            "model.experts.ffn=32"};
+  std::vector<std::string> shared = shares(2, experts);
+  shared.insert(shared.end(), {"--set", "parallel.expert=2"});
+  ASSERT_EQ(run_fern(train("experts_one", experts)).exit_code, 0);
+  const Outcome outcome = run_fern_on(4, train("experts_four", shared));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_near("experts_four", "experts_one");
 }
 
 // Stopped on one layout, gone on with on the other.

@@ -1,8 +1,10 @@
 // Every mesh of the ranks there are, for dense and sparse weights and for experts, held to one process: to
-// the bit, and where ranks share matrices to rounding.
+// the bit, and where ranks share matrices, sequences or experts to rounding; of these, those that share as
+// many have the same bits.
 #include <fmt/format.h>
 
 #include <map>
+#include <tuple>
 
 #include "tests/parallel/small_run.h"
 
@@ -93,6 +95,69 @@ TEST(Combinations, EveryMeshFollowsOneProcess) {
           ++meshes;
         }
   EXPECT_GE(meshes, 3);
+}
+
+// Sizes of the axes whose ranks share sequences, experts and matrices: for each of them one result.
+using Shares = std::tuple<int64_t, int64_t, int64_t>;
+
+void expect_follows_runs_that_share_as_many(std::map<Shares, Reference>& known, const Kind& kind,
+                                            const Variant& variant) {
+  const SharedFolder folder("shares");
+  SmallRun run(world(), folder.path(), variant);
+  run.run(kFewSteps);
+  world().barrier();
+  const Manifest manifest = read_manifest(folder.path() / fmt::format("step-{:06}", kFewSteps));
+  const auto [at, is_first] = known.try_emplace({variant.context, variant.expert, variant.tensor});
+  if (is_first) {
+    at->second = {manifest.weights_hash, manifest.topology_hash, run.losses, run.norms, {}, {}, {}};
+    const Reference& alone = reference(kind);
+    for (size_t i = 0; i < run.losses.size(); ++i)
+      ASSERT_NEAR(run.losses[i], alone.losses[i], 1e-5 * alone.losses[i]) << "step " << i + 1;
+    return;
+  }
+  EXPECT_EQ(run.losses, at->second.losses);
+  EXPECT_EQ(run.norms, at->second.norms);
+  EXPECT_EQ(manifest.weights_hash, at->second.hash);
+  EXPECT_EQ(manifest.topology_hash, at->second.topology);
+}
+
+// Whether there is such a mesh of these ranks.
+bool is_mesh(const Kind& kind, const Variant& variant, int64_t data) {
+  const bool is_sparse = variant.sparsity.method != SparsityMethod::kDense;
+  if (variant.context * variant.expert == 1 || data == 0 || variant.shards % data != 0) return false;
+  if (data % variant.expert != 0 || (variant.expert > 1 && kind.variant.experts.count == 0)) return false;
+  if (is_sparse && variant.tensor > 1) return false;
+  if (variant.zero == 3 && (is_sparse || (variant.tied && variant.pipeline > 1)))
+    return false;  // refused by recipes/check.h
+  return variant.zero == 0 || data * variant.context > 1;
+}
+
+TEST(Combinations, MeshesThatShareSequencesAndExpertsFollowOneProcessAndEachOther) {
+  const int64_t ranks = world().size();
+  int64_t meshes = 0;
+  for (const Kind& kind : kinds()) {
+    std::map<Shares, Reference> known;
+    for (int64_t context = 1; context <= ranks; context *= 2)
+      for (int64_t expert = 1; context * expert <= ranks; expert *= 2)
+        for (int64_t tensor = 1; context * expert * tensor <= ranks; tensor *= 2)
+          for (int64_t pipeline = 1; pipeline <= ranks; pipeline *= 2)
+            for (int64_t zero = 0; zero <= kMostStages; ++zero) {
+              Variant variant = sized(kind.variant);
+              variant.context = context;
+              variant.expert = expert;
+              variant.tensor = tensor;
+              variant.pipeline = pipeline;
+              variant.zero = zero;
+              const int64_t data = ranks / context / tensor / pipeline;
+              if (!is_mesh(kind, variant, data)) continue;
+              SCOPED_TRACE(fmt::format(
+                  "{}: {} data, {} of which share experts, x {} context x {} tensor x {} pipeline, zero {}",
+                  kind.name, data, expert, context, tensor, pipeline, zero));
+              expect_follows_runs_that_share_as_many(known, kind, variant);
+              ++meshes;
+            }
+  }
+  EXPECT_TRUE(ranks == 1 || meshes >= 9);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ Variant on_all_ranks(Variant variant) {
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.context = variant.pipeline = variant.tensor = 1;
+  variant.context = variant.pipeline = variant.tensor = variant.expert = 1;
   variant.zero = 0;
   return variant;
 }
@@ -62,6 +62,8 @@ SparsityConfig grown() {
 const Case kZero = {"zero", {.zero = 1, .tied = false}},
            kRecompute = {"recompute", {.recompute = true, .context = 2}},
            kBesideData = {"beside_data", {.zero = 1, .context = 2}, 1e-5, 2},
+           kZero2 = {"zero_2", {.zero = 2, .context = 2}, 1e-5, 2},
+           kZero3 = {"zero_3", {.zero = 3, .tied = false, .context = 2}},
            kStages = {"stages", {.tied = true, .pipeline = 2, .layers = 3, .recompute = true, .context = 2}},
            kShares = {"shares", {.tied = true, .tensor = 2, .context = 2}},
            kExperts = {"experts",
@@ -71,16 +73,24 @@ const Case kZero = {"zero", {.zero = 1, .tied = false}},
                                     .z_loss = 0.01,
                                     .bias_rate = 1e-3},
                         .context = 2}},
+           kExpertShares = {"expert_shares",
+                            {.zero = 1,
+                             .experts = {.count = 4, .active = 2, .balance_loss = 0.01},
+                             .context = 2,
+                             .expert = 2},
+                            1e-5,
+                            2},
            kSparse = {"sparse", {.tied = false, .sparsity = grown(), .context = 2}},
            kBF16 = {"bf16", {.dtype = DType::kBF16, .context = 2}, 2e-2};
 
 std::string name_of(const testing::TestParamInfo<Case>& info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Variants, ContextParallelRun,
-                         testing::Values(kZero, kRecompute, kBesideData, kStages, kShares, kExperts, kSparse,
-                                         kBF16),
+                         testing::Values(kZero, kRecompute, kBesideData, kZero2, kZero3, kStages, kShares,
+                                         kExperts, kExpertShares, kSparse, kBF16),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Variants, ContextParallelResume,
-                         testing::Values(kBesideData, kStages, kExperts, kSparse), name_of);
+                         testing::Values(kBesideData, kZero3, kStages, kExperts, kExpertShares, kSparse),
+                         name_of);
 
 TEST_P(ContextParallelRun, LossesAreThoseOfOneProcess) {
   const SharedFolder folder("context");
@@ -94,12 +104,16 @@ TEST_P(ContextParallelRun, RanksAgreeToTheBit) {
   const SharedFolder folder("agree");
   SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
   run.run(6);
-  std::vector<double> told;
-  for (const float value : run.model.parameters().values().values<float>()) told.push_back(value);
-  std::vector<double> sum = told;
-  run.communicators.data().all_reduce_sum(sum);
-  const auto replicas = static_cast<double>(run.communicators.mesh().replicas());
-  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], replicas * told[i]) << i;
+  const SmallRun::AllValues all(run);
+  for (const Region& region : regions_of(run.model.parameters())) {
+    Communicator& holders =
+        region.own_experts ? *run.communicators.expert_replicas() : run.communicators.data();
+    const auto values = region.values.values<float>();
+    const std::vector<double> told(values.begin(), values.end());
+    std::vector<double> sum = told;
+    holders.all_reduce_sum(sum);
+    for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], holders.size() * told[i]) << i;
+  }
 }
 
 // Stopped under one layout, gone on with under the other.
@@ -138,9 +152,11 @@ TEST_P(ContextParallelRun, SendsWhatIsPlanned) {
   EXPECT_EQ(run.context_sent_bytes, 2 * 12 / mesh.data *
                                         context_axis_bytes(run.config, run.model.parts().front(),
                                                            mesh.context, run.config.context / mesh.context));
-  const int64_t replica = run.communicators.place().context * mesh.data + run.communicators.place().data;
+  const Parameters& parameters = run.model.parameters();
+  const int64_t replica = replica_index(mesh, run.communicators.place());
   EXPECT_EQ(run.sent_bytes,
-            2 * data_sent_bytes(run.model.parameters(), mesh, kShards, static_cast<int>(replica)));
+            2 * (data_sent_bytes(parameters, mesh, kShards, replica) +
+                 12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, replica)));
 }
 
 // How data, ZeRO and stages are laid out beside the shares of sequences changes no bit.
@@ -159,11 +175,11 @@ TEST(ContextParallel, OtherAxesChangeNoBit) {
     }
     return hash;
   };
-  const std::string two = hash_of({}, 2), data = hash_of({}, 4), zero = hash_of({.zero = 1}, 4);
+  const std::string two = hash_of({}, 2), data = hash_of({}, 4);
   if (world().rank() < 2) {
     EXPECT_EQ(two, data);
   }
-  EXPECT_EQ(zero, data);
+  for (const int64_t zero : {1, 2, 3}) EXPECT_EQ(hash_of({.zero = zero}, 4), data) << "zero " << zero;
 }
 
 }  // namespace

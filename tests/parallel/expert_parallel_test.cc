@@ -1,4 +1,5 @@
 // Whole training runs of ranks that share experts, held to the run of one process.
+#include <algorithm>
 #include <map>
 
 #include "tests/parallel/small_run.h"
@@ -25,7 +26,8 @@ Variant on_all_ranks(Variant variant) {
 
 Variant alone(Variant variant) {
   variant = on_all_ranks(variant);
-  variant.expert = variant.tensor = variant.pipeline = variant.virtual_stages = 1;
+  variant.expert = variant.tensor = variant.pipeline = variant.virtual_stages = variant.context = 1;
+  variant.zero = 0;
   return variant;
 }
 
@@ -76,6 +78,10 @@ INSTANTIATE_TEST_SUITE_P(
              {.experts = kExperts, .pipeline = 2, .layers = 4, .expert = 2, .virtual_stages = 2},
              4},
         Case{"with_shares", {.experts = kExperts, .tensor = 2, .expert = 2}, 4},
+        Case{"with_sequences", {.experts = kExperts, .context = 2, .expert = 2}, 4},
+        Case{"zero_1", {.zero = 1, .experts = kExperts, .expert = 2}, 4},
+        Case{"zero_2", {.zero = 2, .tied = false, .experts = kExperts, .expert = 2}, 2},
+        Case{"zero_3", {.zero = 3, .experts = kExperts, .recompute = true, .expert = 2}, 4},
         Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, 2e-2}),
     [](const auto& info) { return info.param.name; });
 
@@ -99,6 +105,7 @@ TEST_P(ExpertParallelRun, RanksAgreeToTheBitAndSoDoRuns) {
   world().all_reduce_sum(sum);
   for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], world().size() * told[i]) << i;
   // What ranks hold in common adds up to so many times what each of them holds.
+  const SmallRun::AllValues all(run);
   const MeshPlace& place = run.communicators.place();
   const Parameters& own = run.model.parameters();
   for (const Parameter& parameter : run.whole.parameters().list()) {
@@ -171,14 +178,67 @@ double sum_over_ranks(int64_t value) {
   return sum[0];
 }
 
+double most_of_ranks(int64_t value) {
+  std::vector<double> values(static_cast<size_t>(world().size()));
+  values[static_cast<size_t>(world().rank())] = static_cast<double>(value);
+  world().all_reduce_sum(values);
+  return *std::ranges::max_element(values);
+}
+
+TEST_P(ExpertParallelRun, TakesTheMemoryThatIsPlanned) {
+  const SharedFolder folder("memory");
+  const Variant variant = on_all_ranks(GetParam().variant);
+  SmallRun run(world(), folder.path(), variant);
+  const Mesh& mesh = run.communicators.mesh();
+  const Parameters& parameters = run.model.parameters();
+  const auto taken = static_cast<int64_t>(run.reduction.used_bytes()),
+             planned = static_cast<int64_t>(reducer_bytes(parameters, mesh, variant.shards));
+  EXPECT_LE(taken, planned);
+  EXPECT_EQ(most_of_ranks(taken), most_of_ranks(planned));
+  const int64_t kept = run.optimizer->slices().elements(), most = optimizer_elements(parameters, mesh);
+  EXPECT_LE(kept, most);
+  EXPECT_EQ(most_of_ranks(kept), most_of_ranks(most));
+}
+
 TEST_P(ExpertParallelRun, SendsGradientsAsPlanned) {
   const SharedFolder folder("traffic");
   const Variant variant = on_all_ranks(GetParam().variant);
   SmallRun run(world(), folder.path(), variant);
   run.run(2);
-  const int64_t replica = replica_index(run.communicators.mesh(), run.communicators.place());
+  const Mesh& mesh = run.communicators.mesh();
+  const Parameters& parameters = run.model.parameters();
+  const int64_t replica = replica_index(mesh, run.communicators.place());
   EXPECT_EQ(run.sent_bytes,
-            2 * data_sent_bytes(run.model.parameters(), run.communicators.mesh(), variant.shards, replica));
+            2 * (data_sent_bytes(parameters, mesh, variant.shards, replica) +
+                 12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, replica)));
+}
+
+// What a run has come to.
+struct End {
+  std::vector<double> losses, norms;  // on the first rank
+  std::string weights, moments;
+  bool operator==(const End&) const = default;
+};
+
+// Of a run on the first `ranks`.
+End end_of(Variant variant, int64_t ranks) {
+  const SharedFolder folder("end");
+  variant.tied = false;
+  variant.experts = kExperts;
+  variant.shards = 12;
+  const bool runs = world().rank() < ranks;
+  const auto group = world().group(Axis::kWorld, runs ? 0 : 1);
+  End end;
+  if (runs) {
+    SmallRun run(*group, folder.path(), variant);
+    run.run(kStopped);
+    if (world().rank() == 0) end = {run.losses, run.norms, {}, {}};
+  }
+  world().barrier();
+  const Manifest manifest = read_manifest(folder.path() / kCheckpoint);
+  end.weights = manifest.weights_hash;
+  end.moments = manifest.optimizer_hash;
+  return end;
 }
 
 // All experts are used by every token, so it is known how many rows leave.
@@ -193,12 +253,24 @@ TEST_P(ExpertParallelRun, SendsRowsAsPlanned) {
   double expected = 0;
   for (const ModelPart& part : split_layers(run.config, mesh.pipeline)) {
     const ExpertTraffic traffic = expert_traffic(run.config, part, mesh.expert);
-    expected += static_cast<double>(2 * 12 * mesh.tensor * traffic.counts_bytes);
+    expected += static_cast<double>(2 * 12 * mesh.context * mesh.tensor * traffic.counts_bytes);
     // Of the 8 rows of a token, those that stay are for as many experts as its rank has: 8 / E on average
     // over ranks, which see different numbers of tokens; so E divides 8 here.
     expected += static_cast<double>(run.tokens * mesh.tensor * (8 - 8 / mesh.expert) * traffic.row_bytes);
   }
   EXPECT_EQ(sum_over_ranks(run.expert_sent_bytes), expected);
+}
+
+// How data, ZeRO, stages and shards of a rank are laid out beside the shares of experts changes no bit.
+TEST(ExpertParallel, OtherAxesChangeNoBit) {
+  if (world().size() != 4) GTEST_SKIP() << "of 4 ranks";
+  const End expected = end_of({.expert = 2}, 2);
+  for (int64_t zero = 0; zero <= 3; ++zero) {
+    EXPECT_EQ(end_of({.zero = zero, .expert = 2}, 2), expected) << "zero " << zero;
+    EXPECT_EQ(end_of({.zero = zero, .expert = 2}, 4), expected) << "zero " << zero << " beside data";
+    EXPECT_EQ(end_of({.zero = zero, .pipeline = 2, .expert = 2}, 4), expected)
+        << "zero " << zero << " on two stages";
+  }
 }
 
 }  // namespace

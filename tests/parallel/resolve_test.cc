@@ -36,8 +36,18 @@ TEST(Resolve, ShardsThatDoNotDivideNameTheRanksThatWould) {
 
 TEST(Resolve, NoShardsAreRefused) { expect_refused({.data = 1}, 1, 0, "expected at least 1"); }
 
-TEST(Resolve, UnbuiltAxesAreRefusedByName) {
+TEST(Resolve, NoShareOfSequencesIsRefused) {
   expect_refused({.data = 1, .context = 0}, 1, 1, "parallel.context = 0");
+}
+
+TEST(Resolve, AllAxesGoTogetherWithEveryZeroStage) {
+  for (int64_t zero = 0; zero <= 3; ++zero) {
+    const Mesh mesh =
+        resolve({.data = 0, .tensor = 2, .pipeline = 2, .expert = 2, .context = 2, .zero = zero}, 32, 8, 2);
+    EXPECT_EQ(mesh.data, 4);
+    EXPECT_EQ(mesh.replicas(), 8);
+    EXPECT_EQ(mesh.expert_replicas(), 4);
+  }
 }
 
 TEST(Resolve, StagesTakeTheirShareOfTheRanks) {
@@ -102,8 +112,6 @@ TEST(Resolve, ExpertsAreSharedByDataRanks) {
       "parallel.expert = 3 does not divide parallel.data = 4, whose ranks share the experts; one of 1, 2, "
       "4 would");
   expect_refused({.data = 0, .expert = 0}, 4, 8, "parallel.expert = 0");
-  expect_refused({.data = 0, .expert = 2, .zero = 1}, 4, 8,
-                 "expected parallel.zero = 0, or parallel.expert = 1");
   EXPECT_EQ(most_ranks({.data = 0, .expert = 2}, 7, 12), 6);
   EXPECT_EQ(most_ranks({.data = 0, .expert = 2}, 5, 12), 4);
   EXPECT_THROW(most_ranks({.data = 0, .expert = 2}, 5, 3), Error);
