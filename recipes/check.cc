@@ -188,12 +188,11 @@ class Checker {
     if (ranks > experts)
       fail_usage("{}: parallel.expert = {}: expected 1 to {} (model.experts.count): each rank has an expert",
                  at("parallel.expert"), ranks, experts);
-    if (recipe_.sparsity.method != SparsityMethod::kDense)
+    if (recipe_.sparsity.method != SparsityMethod::kDense && recipe_.sparsity.global)
       fail_usage(
-          "{}: parallel.expert = {}: experts with patterns of sparsity.method = \"{}\" are not shared by "
-          "ranks "
-          "yet; expected 1, or sparsity.method = \"dense\"",
-          at("parallel.expert"), ranks, name_of(recipe_.sparsity.method));
+          "{}: parallel.expert = {}: sparsity.global = true chooses among the weights of all experts, and a "
+          "rank has some; expected parallel.expert = 1, or sparsity.global = false",
+          at("parallel.expert"), ranks);
   }
 
   // What cannot be done yet with weights of which each rank keeps a slice.

@@ -58,7 +58,7 @@ std::vector<Field> parallel_fields() {
            "rows of tokens go to the ranks of their experts and back, exactly as many as there are. Divides "
            "parallel.data; at most model.experts.count, which it need not divide. The result is the same to "
            "rounding, not to the bit; for one number of ranks parallel.data, parallel.zero and "
-           "parallel.pipeline change no bit. Not with [sparsity] yet.",
+           "parallel.pipeline change no bit. Not with sparsity.global.",
        .unit = "ranks",
        .raising =
            "less memory for experts on each rank, more room for the rows that may come; more traffic in each "

@@ -52,6 +52,15 @@ class ExpertParallelRun : public testing::TestWithParam<Case> {
 constexpr int64_t kStopped = 8, kResumed = 12;  // steps after which runs stop
 constexpr const char* kCheckpoint = "step-000008";
 
+SparsityConfig sparse(SparsityMethod method) {
+  SparsityConfig config;
+  config.method = method;
+  config.sparsity = 0.75;
+  config.interval = 10;
+  config.scoring_steps = 2;
+  return config;
+}
+
 constexpr ExpertConfig kExperts = {.count = 8, .active = 2, .ffn = 32, .balance_loss = 0.01};
 
 ExpertConfig with(void (*change)(ExpertConfig&)) {
@@ -82,6 +91,17 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"zero_1", {.zero = 1, .experts = kExperts, .expert = 2}, 4},
         Case{"zero_2", {.zero = 2, .tied = false, .experts = kExperts, .expert = 2}, 2},
         Case{"zero_3", {.zero = 3, .experts = kExperts, .recompute = true, .expert = 2}, 4},
+        Case{"static", {.experts = kExperts, .sparsity = sparse(SparsityMethod::kStatic), .expert = 2}, 2},
+        Case{"rigl",
+             {.zero = 1, .experts = kExperts, .sparsity = sparse(SparsityMethod::kRigl), .expert = 2},
+             4},
+        Case{"gradual_with_stages",
+             {.tied = false,
+              .experts = kExperts,
+              .pipeline = 2,
+              .sparsity = sparse(SparsityMethod::kGradual),
+              .expert = 2},
+             4},
         Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, 2e-2}),
     [](const auto& info) { return info.param.name; });
 
@@ -172,6 +192,38 @@ TEST_P(ExpertParallelRun, StoppedWithAllExpertsAndResumedHereGoesOn) {
   expect_losses_of_one_process(second.losses, kStopped);
 }
 
+// What ranks that share experts log of patterns is what one process logs, and so are the patterns.
+TEST_P(ExpertParallelRun, TopologyIsThatOfOneProcess) {
+  if (GetParam().variant.sparsity.method == SparsityMethod::kDense) GTEST_SKIP() << "it is dense";
+  const SharedFolder folder("topology");
+  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
+  run.run(kResumed);
+  const Reference one = run_alone(alone(GetParam().variant), kResumed);
+  ASSERT_EQ(run.updates.size(), one.updates.size());
+  for (size_t i = 0; i < one.updates.size(); ++i) {
+    EXPECT_EQ(run.updates[i].counts.grown, one.updates[i].counts.grown);
+    EXPECT_EQ(run.updates[i].counts.dropped, one.updates[i].counts.dropped);
+    EXPECT_EQ(run.updates[i].nonzeros, one.updates[i].nonzeros);
+    if (world().rank() == 0) {
+      EXPECT_EQ(run.updates[i].hash, one.updates[i].hash);
+    }
+  }
+  ASSERT_EQ(run.watched_weights.size(), one.watched_weights.size());
+  for (size_t i = 0; i < one.watched_weights.size(); ++i) {
+    const std::vector<WeightMetrics>&got = run.watched_weights[i].weights,
+          &expected = one.watched_weights[i].weights;
+    ASSERT_EQ(got.size(), expected.size());
+    for (size_t w = 0; w < got.size(); ++w) {
+      EXPECT_EQ(got[w].name, expected[w].name);
+      EXPECT_EQ(got[w].nonzeros, expected[w].nonzeros) << got[w].name;
+      EXPECT_EQ(got[w].active_rows, expected[w].active_rows) << got[w].name;
+      EXPECT_EQ(got[w].ever_active, expected[w].ever_active) << got[w].name;
+      EXPECT_NEAR(got[w].gradient_norm, expected[w].gradient_norm, 1e-4 * expected[w].gradient_norm)
+          << got[w].name;
+    }
+  }
+}
+
 double sum_over_ranks(int64_t value) {
   std::vector<double> sum = {static_cast<double>(value)};
   world().all_reduce_sum(sum);
@@ -216,7 +268,7 @@ TEST_P(ExpertParallelRun, SendsGradientsAsPlanned) {
 // What a run has come to.
 struct End {
   std::vector<double> losses, norms;  // on the first rank
-  std::string weights, moments;
+  std::string weights, moments, topology;
   bool operator==(const End&) const = default;
 };
 
@@ -232,12 +284,13 @@ End end_of(Variant variant, int64_t ranks) {
   if (runs) {
     SmallRun run(*group, folder.path(), variant);
     run.run(kStopped);
-    if (world().rank() == 0) end = {run.losses, run.norms, {}, {}};
+    if (world().rank() == 0) end = {run.losses, run.norms, {}, {}, {}};
   }
   world().barrier();
   const Manifest manifest = read_manifest(folder.path() / kCheckpoint);
   end.weights = manifest.weights_hash;
   end.moments = manifest.optimizer_hash;
+  end.topology = manifest.topology_hash;
   return end;
 }
 
@@ -264,12 +317,19 @@ TEST_P(ExpertParallelRun, SendsRowsAsPlanned) {
 // How data, ZeRO, stages and shards of a rank are laid out beside the shares of experts changes no bit.
 TEST(ExpertParallel, OtherAxesChangeNoBit) {
   if (world().size() != 4) GTEST_SKIP() << "of 4 ranks";
-  const End expected = end_of({.expert = 2}, 2);
-  for (int64_t zero = 0; zero <= 3; ++zero) {
-    EXPECT_EQ(end_of({.zero = zero, .expert = 2}, 2), expected) << "zero " << zero;
-    EXPECT_EQ(end_of({.zero = zero, .expert = 2}, 4), expected) << "zero " << zero << " beside data";
-    EXPECT_EQ(end_of({.zero = zero, .pipeline = 2, .expert = 2}, 4), expected)
-        << "zero " << zero << " on two stages";
+  for (const auto& [method, most] :
+       {std::pair{SparsityMethod::kDense, 3}, {SparsityMethod::kStatic, 3}, {SparsityMethod::kRigl, 2}}) {
+    Variant variant = {.sparsity = sparse(method), .expert = 2};
+    variant.sparsity.interval = 3;
+    const End expected = end_of(variant, 2);
+    for (variant.zero = 0; variant.zero <= most; ++variant.zero) {
+      SCOPED_TRACE(testing::Message() << name_of(method) << ", zero " << variant.zero);
+      EXPECT_EQ(end_of(variant, 2), expected);
+      EXPECT_EQ(end_of(variant, 4), expected) << "beside data";
+      variant.pipeline = 2;
+      EXPECT_EQ(end_of(variant, 4), expected) << "on two stages";
+      variant.pipeline = 1;
+    }
   }
 }
 
