@@ -138,9 +138,10 @@ std::vector<std::string> pipeline_lines(const ModelConfig& model, const Recipe& 
       fmt::format("  {:<18} {:>10}  a step, of all ranks ({} bytes)", "pipeline sends",
                   text_of(traffic.all_pipeline), traffic.all_pipeline),
       fmt::format(
-          "  {:<18} {:>9.1f}%  of each stage's time, by the FLOPs of its passes; with equal parts "
-          "{:.1f} % of the time at work. More micro-batches a step{} make it less",
-          "pipeline idle", 100 * idle_share(model, mesh, of_stage, a_shard), 100 * if_equal,
+          "  {:<18} {:>9.1f}%  of each stage's time, by the FLOPs of its passes; with equal parts {:.1f} %, "
+          "(P - 1) / (V m) = {:.3f} of the time at work. More micro-batches a step{} make it less",
+          "pipeline idle", 100 * idle_share(model, mesh, of_stage, a_shard), 100 * if_equal / (1 + if_equal),
+          if_equal,
           model.layers < mesh.pipeline * (mesh.virtual_stages + 1) ? "" : ", or parallel.virtual_stages,")};
 }
 
