@@ -200,7 +200,7 @@ int64_t fetched_bytes(const Parameters& parameters, const std::vector<ParameterR
     const ReductionPlan plan = plan_of_slices(region, mesh, replica);
     for (const ParameterRun run : fetched) {
       const Slice all = fetched_elements(parameters, run);
-      if (region.begin <= all.begin && all.begin < region.end())
+      if (region.begin <= all.begin && all.begin < region.end)
         bytes += fetch_bytes(plan, {all.begin - region.begin, all.end - region.begin});
     }
   }

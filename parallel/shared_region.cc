@@ -13,6 +13,7 @@ Tensor cut(const Tensor& flat, int64_t begin, int64_t end) {
 
 Region whole_region(const Parameters& parameters) {
   return {.begin = 0,
+          .end = parameters.padded_elements(),
           .own_experts = false,
           .list = parameters.list(),
           .values = parameters.values(),
@@ -25,11 +26,13 @@ std::vector<Region> regions_of(const Parameters& parameters) {
   if (first == list.size()) return {whole_region(parameters)};
   const int64_t begin = list[first].offset, end = parameters.padded_elements();
   return {{.begin = 0,
+           .end = begin,
            .own_experts = false,
            .list = list.first(first),
            .values = cut(parameters.values(), 0, begin),
            .gradients = cut(parameters.gradients(), 0, begin)},
           {.begin = begin,
+           .end = end,
            .own_experts = true,
            .list = list.subspan(first),
            .values = cut(parameters.values(), begin, end),
@@ -43,6 +46,7 @@ std::vector<Region> regions_of(const Tensor& gradients, int64_t experts_begin) {
                   end = own_experts ? gradients.elements() : experts_begin;
     if (begin == end) continue;
     regions.push_back({.begin = begin,
+                       .end = end,
                        .own_experts = own_experts,
                        .list = {},
                        .values = {},

@@ -19,12 +19,11 @@ namespace fern {
 
 // Consecutive parameters, and their part of the flat buffers.
 struct Region {
-  int64_t begin = 0;  // in the flat buffers
+  int64_t begin = 0, end = 0;  // in the flat buffers, whole chunks
   bool own_experts = false;
   std::span<const Parameter> list;
-  Tensor values, gradients;  // flat, whole chunks
-  int64_t elements() const { return gradients.elements(); }
-  int64_t end() const { return begin + elements(); }
+  Tensor values, gradients;  // flat; empty before they are allocated
+  int64_t elements() const { return end - begin; }
 };
 // The parameters in one region, whoever holds what.
 Region whole_region(const Parameters& parameters);

@@ -18,7 +18,7 @@ std::vector<ChunkRun> chunks_in_whole(const Parameters& parts, const Parameters&
     expect(there >= 0, "[part] '{}' is no parameter of the whole model", first.name);
     runs.push_back({first.offset / kParameterChunk,
                     whole.list()[static_cast<size_t>(there)].offset / kParameterChunk,
-                    (end - first.offset + kParameterChunk - 1) / kParameterChunk, i >= part.own_experts()});
+                    (end - first.offset + kParameterChunk - 1) / kParameterChunk, i >= parts.own_experts()});
     end = 0;
   }
   return runs;

@@ -201,7 +201,7 @@ struct SmallRun {
         pattern_link(communicators),
         method(set_patterns(variant.sparsity)),
         parameters(sized_arena("parameters", [&](Arena& a) { allocate_parameters(a); })),
-        topology_arena("topology", size_t{1} << 22),
+        topology_arena("topology", size_t{1} << 23),
         reduction("reduction", size_t{1} << 26),
         moments("moments", size_t{1} << 24) {
     schedule = {.peak = variant.peak, .warmup_steps = 2, .steps = kSteps};
