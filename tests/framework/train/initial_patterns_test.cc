@@ -67,7 +67,7 @@ TEST(InitialPatterns, PartsAreThoseOfTheWhole) {
       EXPECT_EQ(layout.parameters().list()[i].sparse, expected[i].sparse) << expected[i].name;
     }
     for (int64_t layer = 0; layer < model.layers; ++layer) {
-      Transformer part(model, {layer, layer + 1});
+      Transformer part(model, {ModelPart{layer, layer + 1}});
       set_initial_patterns(part.parameters(), *method);
       for (const auto& [run, pattern] : part.parameters().sparse_runs()) {
         const int there =
