@@ -45,6 +45,7 @@ Slice ReductionPlan::part_of(int of_rank, int64_t i) const {
 }
 
 int64_t ReductionPlan::longest_part() const {
+  if (sliced && ranks == 2) return std::min(bucket, slice().elements());
   int64_t longest = 0;
   for (int64_t i = 0; i < buckets; ++i) longest = std::max(longest, part_of(rank, i).elements());
   return longest;

@@ -49,7 +49,8 @@ struct ReductionPlan {
   // two ranks that keep slices each adds up its own, which spares the second phase at the same time on the
   // wire.
   Slice part_of(int of_rank, int64_t i) const;
-  // Longest part of this rank, and all its parts.
+  // A length that no part of this rank passes, nor of the same plan resized() to fewer elements; and that of
+  // all its parts.
   int64_t longest_part() const;
   int64_t all_parts() const;
   // Nodes that come from other ranks, in a round.

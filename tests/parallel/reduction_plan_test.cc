@@ -108,6 +108,22 @@ TEST(ReductionPlan, PartsAreNoLongerOfFewerElements) {
     }
 }
 
+// Gradual pruning shortens the buffer step by step; the room for arrivals stays what it was.
+TEST(ReductionPlan, RoomSufficesForFewerElements) {
+  for (int64_t zero : {0, 1, 2})
+    for (int ranks : {2, 3, 4})
+      for (int rank = 0; rank < ranks; ++rank)
+        for (int64_t chunks = 5; chunks < 100; ++chunks) {
+          const ReductionPlan longer =
+              plan_reduction(chunks * kParameterChunk, ranks, rank, ranks, zero, 33 * kParameterChunk);
+          const ReductionPlan shorter = resized(longer, (chunks - 1) * kParameterChunk);
+          EXPECT_LE(shorter.longest_part(), longer.longest_part()) << ranks << ", " << chunks;
+          EXPECT_LE(shorter.all_parts(), longer.all_parts()) << ranks << ", " << chunks;
+          for (int64_t i = 0; i < shorter.buckets; ++i)
+            EXPECT_LE(shorter.part_of(rank, i).elements(), shorter.longest_part());
+        }
+}
+
 TEST(ReductionPlan, BucketsAreWholeChunksFromTheEndOfTheBuffer) {
   const ReductionPlan plan = plan_reduction(7 * kParameterChunk, 2, 1, 2, 0, 3 * kParameterChunk);
   ASSERT_EQ(plan.buckets, 3);
