@@ -3,6 +3,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/head_norm.h"
+#include "framework/ops/norm_row.h"
 #include "framework/ops/scratch.h"
 #include "framework/ops/work.h"
 
@@ -31,16 +32,6 @@ void check(std::string_view op, const Stream& stream, const Tensor& qkv_TE, cons
 OpWork work_of(const Tensor& qkv_TE, const Tensor& w_K, HeadRange heads) {
   const int64_t values = qkv_TE.dim(0) * (heads.end - heads.begin) * w_K.dim(0);
   return {.bytes = 3.0 * static_cast<double>(values) * static_cast<double>(size_of(qkv_TE.dtype()))};
-}
-
-template <typename T>
-void forward_head(T* head, const Wide<T>* w, int64_t size, Wide<T> epsilon) {
-  Wide<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t k = 0; k < size; ++k) sum += widen(head[k]) * widen(head[k]);
-  const Wide<T> rstd = 1 / std::sqrt(sum / static_cast<Wide<T>>(size) + epsilon);
-#pragma omp simd
-  for (int64_t k = 0; k < size; ++k) head[k] = narrow<T>(w[k] * widen(head[k]) * rstd);
 }
 
 template <typename T>
@@ -77,7 +68,7 @@ void head_norm_forward(Tensor qkv_TE, Tensor raw_TJ, const Tensor& w_K, HeadRang
       const int64_t values = (heads.end - heads.begin) * size;
       std::copy_n(first, values, raw + t * raw_row + heads.begin * size);
       for (T* head = first; head != first + values; head += size)
-        forward_head(head, w, size, static_cast<Wide<T>>(epsilon));
+        normalise_row(head, head, w, size, static_cast<Wide<T>>(epsilon));
     }
   });
 }

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cmath>
 
 #include "framework/ops/checks.h"
+#include "framework/ops/norm_row.h"
 #include "framework/ops/rms_norm.h"
 #include "framework/ops/work.h"
 
@@ -19,17 +19,6 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, const 
   expect_tensor(op, other_name, other_TD, x_TD.dtype(), x_TD.shape());
   expect_tensor(op, "rstd", rstd_T, wide_of(x_TD.dtype()), {x_TD.dim(0)});
   expect_tensor(op, "w", w_D, wide_of(x_TD.dtype()), {x_TD.dim(1)});
-}
-
-template <typename T>
-Wide<T> normalise_row(T* y, const T* x, const Wide<T>* w, int64_t hidden, Wide<T> epsilon) {
-  Wide<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < hidden; ++d) sum += widen(x[d]) * widen(x[d]);
-  const Wide<T> rstd = 1 / std::sqrt(sum / static_cast<Wide<T>>(hidden) + epsilon);
-#pragma omp simd
-  for (int64_t d = 0; d < hidden; ++d) y[d] = narrow<T>(w[d] * widen(x[d]) * rstd);
-  return rstd;
 }
 
 template <typename T>

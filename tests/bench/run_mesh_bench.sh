@@ -8,7 +8,6 @@ build=$(cd "$1" && pwd) model=$2 rounds=${3:-3}
 here=$(cd "$(dirname "$0")" && pwd)
 [ $# -gt 2 ] && shift 3 || shift 2
 . "$here/../../launch/environment.sh"
-export OMP_WAIT_POLICY=passive
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 sh "$here/../support/tiny_recipe.sh" "$folder" "$build/fern"

@@ -4,7 +4,6 @@
 set -eu
 build=$1 rounds=${2:-5} steps=${3:-3} zero=${4:-0}
 . "$(dirname "$0")/../../launch/environment.sh"
-export OMP_WAIT_POLICY=passive
 ninja -C "$build" tests/bench/bench_parallel >/dev/null
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
