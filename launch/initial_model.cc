@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <numeric>
 #include <span>
 
@@ -143,6 +144,15 @@ std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& 
   MethodSetup setup = method->setup();
   setup.budget = block_counts(whole, *method);
   return make_method(std::move(setup));
+}
+
+void take_room_of_shares(Parameters& parameters, const Parameters& whole, const Recipe& recipe,
+                         const ContinuedRun* continued) {
+  const bool is_shared =
+      std::ranges::any_of(parameters.runs(), [&](ParameterRun run) { return parameters.is_shared(run); });
+  const bool are_given = !recipe.weights.empty() || (continued != nullptr && !continued->budget.empty());
+  if (is_shared && (traits_of(recipe.sparsity.method).grows || are_given))
+    set_room_of_shares(parameters, whole);
 }
 
 void set_recipe_values(Parameters& parameters, const Recipe& recipe, const LoadedModel* weights) {

@@ -46,6 +46,11 @@ std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& 
                                             const LoadedModel* weights,
                                             const ContinuedRun* continued = nullptr);
 
+// Takes room for every weight that this rank's shares of matrices can come to have, where that is not known:
+// weights come and go, or patterns are another model's. REQUIRES: set_recipe_patterns(); before allocate().
+void take_room_of_shares(Parameters& parameters, const Parameters& whole, const Recipe& recipe,
+                         const ContinuedRun* continued = nullptr);
+
 // The values that training begins with: of `weights`, or where it is null drawn from the recipe's seed.
 void set_recipe_values(Parameters& parameters, const Recipe& recipe, const LoadedModel* weights);
 

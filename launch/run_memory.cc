@@ -35,11 +35,31 @@ size_t bytes_of_all_patterns(const Method& method, const Parameters& whole, bool
   return static_cast<size_t>(bytes);
 }
 
+// What ranks that share matrices have of whole ones while patterns change: those before and after, what may
+// grow, and the values of one matrix as they come, in words and in place.
+size_t bytes_of_update(const Method& method, const Parameters& parameters, const Parameters& whole) {
+  const SparsityConfig& config = method.setup().config;
+  if (config.method == SparsityMethod::kStatic) return 0;
+  size_t bytes = 0, largest = 0;
+  for (const SparseWeight& weight : method.setup().weights) {
+    if (parameters.find(weight.name) < 0) continue;
+    const auto values =
+        static_cast<size_t>(whole.list()[static_cast<size_t>(whole.find(weight.name))].nonzeros);
+    const size_t blocks = values / static_cast<size_t>(weight.block.elements());
+    bytes += 2 * blocks * sizeof(uint16_t);
+    if (method.scored())
+      bytes += static_cast<size_t>(config.drop_fraction * static_cast<double>(blocks)) * sizeof(Candidate);
+    largest = std::max(largest, values);
+  }
+  return bytes + 3 * largest * sizeof(float);
+}
+
 void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters,
                   Parameters& whole, const Mesh& mesh, const Recipe& recipe) {
   const bool grows = traits_of(recipe.sparsity.method).grows;
   Arena arena = Arena::measuring("topology");
   if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
+  if (mesh.tensor > 1) sizes.update = bytes_of_update(*method, parameters, whole);
   SoloPatternLink nobody;
   const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
@@ -51,6 +71,12 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
     sizes.patterns +=
         pattern.bytes() + (parameters.is_multiplied(run) ? SparseProduct(pattern).index_bytes() : 0);
   if (grows) sizes.patterns += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
+}
+
+size_t optimizer_bytes(const Parameters& parameters, const Recipe& recipe, const Mesh& mesh) {
+  Arena arena = Arena::measuring("optimizer");
+  const AdamW moments(recipe.optimizer, parameters, {0, optimizer_elements(parameters, mesh)}, arena);
+  return arena.used_bytes();
 }
 
 std::string what_activations_are_of(const Mesh& mesh) {
@@ -82,14 +108,15 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   Transformer all(config);
   Parameters& whole = mesh.pipeline * mesh.tensor * mesh.expert > 1 ? all.parameters() : model.parameters();
   std::unique_ptr<Method> method = set_recipe_patterns(model.parameters(), whole, recipe, nullptr, continued);
+  if (method) take_room_of_shares(model.parameters(), whole, recipe, continued);
   Arena values = Arena::measuring("values"), gradients = Arena::measuring("gradients"),
         packed = Arena::measuring("packed weights");
   model.parameters().allocate(values, gradients, wide_of(config.dtype));
   const int64_t tokens = tokens_of_pass(recipe, config, mesh);
   model.allocate_packed_weights(packed, tokens, fetches_values(model.parameters(), mesh));
-  Arena optimizer = Arena::measuring("optimizer");
-  const AdamW moments(recipe.optimizer, model.parameters(), {0, optimizer_elements(model.parameters(), mesh)},
-                      optimizer);
+  const size_t optimizer_room = optimizer_bytes(model.parameters(), recipe, mesh),
+               reduction_room = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards);
+  model.parameters().settle();
   Arena activations = Arena::measuring("activations");
   const int64_t micro_batches = recipe.batch.sequences / recipe.batch.micro_sequences;
   const int64_t a_shard = micro_batches / recipe.batch.reduction_shards;
@@ -102,13 +129,16 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   ArenaSizes sizes = {.values = value_bytes(model.parameters(), mesh),
                       .gradients = gradient_bytes(model.parameters(), mesh, a_shard, config.tie_embeddings),
                       .packed = packed.used_bytes(),
-                      .optimizer = optimizer.used_bytes(),
+                      .optimizer = optimizer_bytes(model.parameters(), recipe, mesh),
                       .reduction = reducer_bytes(model.parameters(), mesh, recipe.batch.reduction_shards),
                       .activations = activations.used_bytes() + RankLink::bytes(config, tokens, mesh, place),
-                      .room = gradients.used_bytes()};
+                      .all = model.parameters().gradients().bytes(),
+                      .room = gradients.used_bytes(),
+                      .optimizer_room = optimizer_room,
+                      .reduction_room = reduction_room};
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
   // What is put aside while patterns change.
-  if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.room;
+  if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.all;
   if (method) add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
   return sizes;
 }
@@ -135,12 +165,12 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
   std::vector<MemoryItem> items = {
       {"process", process_bytes, "the program, its libraries and their scratch"},
       {"values", arenas.values,
-       arenas.values < arenas.room ? "a slice, and those of the longest layer, or of embedding or head"
-                                   : "of all weights"},
+       arenas.values < arenas.all ? "a slice, and those of the longest layer, or of embedding or head"
+                                  : "of all weights"},
       {"packed weights", arenas.packed, "values as products read them"},
       {"gradients", arenas.gradients,
-       arenas.gradients < arenas.room ? "a slice, and what backward and the exchange are at"
-                                      : "of all weights"},
+       arenas.gradients < arenas.all ? "a slice, and what backward and the exchange are at"
+                                     : "of all weights"},
       {"optimizer", arenas.optimizer, "both moments of AdamW"},
       {"reduction", arenas.reduction, "sums of the shards, and what other ranks send"},
       {"activations", arenas.activations, what_activations_are_of(mesh)},
@@ -150,7 +180,10 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
   if (arenas.topology > 0)
     items.push_back({"topology", arenas.topology, "rows of dense gradient that growing looks at"});
   if (arenas.all_patterns > 0)
-    items.push_back({"all patterns", arenas.all_patterns, "of all stages, on rank 0 while it saves", true});
+    items.push_back(
+        {"all patterns", arenas.all_patterns, "of the whole model, on rank 0 while it saves", true});
+  if (arenas.update > 0)
+    items.push_back({"whole weights", arenas.update, "of the layers here, while patterns change"});
   if (mesh.ranks() > 1) {
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});

@@ -15,16 +15,20 @@ namespace fern {
 
 // Bytes of each arena, on the rank of a stage that needs most.
 struct ArenaSizes {
-  size_t values = 0;        // what is memory of them at a time
-  size_t gradients = 0;     // likewise
-  size_t packed = 0;        // values as products read them
-  size_t optimizer = 0;     // both moments, of this rank's slice
-  size_t reduction = 0;     // shard sums, and what other ranks send
-  size_t activations = 0;   // of the micro-batches in flight, with scratch and what stages exchange
-  size_t topology = 0;      // rows of dense gradient that growing looks at, with their reduction
-  size_t patterns = 0;      // which weights exist, and what products and methods keep beside: no arena
-  size_t room = 0;          // addresses of all values, and of all gradients
-  size_t all_patterns = 0;  // of all stages, on rank 0 while it saves: no arena
+  size_t values = 0;       // what is memory of them at a time
+  size_t gradients = 0;    // likewise
+  size_t packed = 0;       // values as products read them
+  size_t optimizer = 0;    // both moments, of this rank's slice
+  size_t reduction = 0;    // shard sums, and what other ranks send
+  size_t activations = 0;  // of the micro-batches in flight, with scratch and what stages exchange
+  size_t topology = 0;     // rows of dense gradient that growing looks at, with their reduction
+  size_t patterns = 0;     // which weights exist, and what products and methods keep beside: no arena
+  size_t all = 0;          // of all values, and of all gradients
+  // Addresses of all values, and of all gradients; of moments; of sums. They are more than what exists where
+  // a rank's shares of sparse matrices may get more weights.
+  size_t room = 0, optimizer_room = 0, reduction_room = 0;
+  size_t all_patterns = 0;  // of the whole model, on rank 0 while it saves: no arena
+  size_t update = 0;        // of whole weights, where ranks share them, while patterns change: no arena
 
   size_t total() const {
     return values + gradients + packed + optimizer + reduction + activations + topology + patterns;
@@ -33,7 +37,7 @@ struct ArenaSizes {
 
 // Positions of a micro-batch that one rank takes through its layers. `model` is the recipe's.
 int64_t tokens_of_pass(const Recipe& recipe, const ModelConfig& model, const Mesh& mesh);
-// The arena of values, or of gradients, of which so many bytes are memory at a time.
+// The arena of what is laid out like the parameters, of which so many bytes are memory at a time.
 Arena flat_arena(std::string name, size_t bytes, size_t room, Device device = Device::kCpu);
 
 // Runs the very code that allocates, with measuring arenas. `model.vocabulary` is known; `mesh` is resolved;

@@ -13,6 +13,7 @@ std::unique_ptr<Topology> topology_of(Parameters& parameters, const Topology::Pa
                                       const ContinuedRun* continued, Arena& arena) {
   std::unique_ptr<Method> method = set_recipe_patterns(parameters, part.whole, recipe, weights, continued);
   if (!method) return nullptr;
+  take_room_of_shares(parameters, part.whole, recipe, continued);
   return std::make_unique<Topology>(std::move(method), parameters, arena, part);
 }
 
@@ -75,8 +76,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const ModelConfig& model, const M
     : values_arena_(flat_arena("values", sizes.values, sizes.room, recipe.device)),
       gradients_arena_(flat_arena("gradients", sizes.gradients, sizes.room, recipe.device)),
       packed_arena_("packed weights", sizes.packed, recipe.device),
-      optimizer_arena_("optimizer", sizes.optimizer, recipe.device),
-      reduction_arena_("reduction", sizes.reduction, recipe.device),
+      optimizer_arena_(flat_arena("optimizer", sizes.optimizer, sizes.optimizer_room, recipe.device)),
+      reduction_arena_(flat_arena("reduction", sizes.reduction, sizes.reduction_room, recipe.device)),
       activations_arena_("activations", sizes.activations, recipe.device),
       topology_arena_("topology", sizes.topology, recipe.device),
       communicators_(mesh, communicator),

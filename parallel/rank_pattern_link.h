@@ -1,5 +1,5 @@
-// The seam of patterns over the ranks that hold different weights: the stages of a pipeline, and those that
-// share experts.
+// The seam of patterns over the ranks that hold different weights: the stages of a pipeline, those that share
+// experts, and those that share matrices.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,9 @@ class RankPatternLink final : public PatternLink {
   bool speaks(bool for_own_experts) const override;
   void sum(std::span<double> numbers) override;
   std::vector<uint32_t> bring(std::vector<uint32_t> words) override;
+  int64_t shares() const override { return communicators_.mesh().tensor; }
+  int64_t share() const override { return communicators_.place().tensor; }
+  std::vector<std::vector<uint32_t>> gather(std::vector<uint32_t> words) override;
   bool is_writer() const override { return communicators_.world().rank() == 0; }
 
  private:

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "framework/core/error.h"
-#include "framework/layers/tensor_axis.h"
+#include "framework/model/matrix_share.h"
 #include "framework/model/whole_matrix.h"
 
 namespace fern {
@@ -50,11 +50,12 @@ RankTensors::RankTensors(const Parameters& whole, const Parameters& own, const A
     : whole_(whole), own_(own), optimizer_(optimizer), communicators_(communicators) {}
 
 // Everyone learns who holds what: each number is told by one rank.
-void RankTensors::begin() {
+void RankTensors::begin(const Parameters& whole) {
+  patterns_ = &whole;
   Communicator& world = communicators_.world();
   const MeshPlace& place = communicators_.place();
   const size_t parameters = whole_.list().size(), ranks = static_cast<size_t>(world.size());
-  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 3 + tensor;
+  const auto tensor = static_cast<size_t>(communicators_.mesh().tensor), entry = 3 + 2 * tensor;
   std::vector<double> told(parameters * entry + ranks * kToldOfSlices);
   for (size_t i = 0; i < parameters && place.context == 0; ++i) {
     const int index = own_.find(whole_.list()[i].name);
@@ -67,7 +68,9 @@ void RankTensors::begin() {
       told[i * entry + 1] = own.place.whole == 0 ? -1 : own.place.dimension;
       told[i * entry + 2] = static_cast<double>(is_own_expert ? place.data : kAllReplicas);
     }
-    told[i * entry + 3 + static_cast<size_t>(place.tensor)] = static_cast<double>(own.offset);
+    double* share = told.data() + i * entry + 3 + 2 * static_cast<size_t>(place.tensor);
+    share[0] = static_cast<double>(own.offset);
+    share[1] = static_cast<double>(own.elements());
   }
   const auto slices = told.begin() + static_cast<std::ptrdiff_t>(parameters * entry);
   std::ranges::copy(told_of(optimizer_.slices()),
@@ -76,11 +79,12 @@ void RankTensors::begin() {
   const auto number = [&](size_t i) { return static_cast<int64_t>(told[i]); };
   places_.clear();
   for (size_t i = 0; i < parameters * entry; i += entry) {
-    places_.push_back({.stage = number(i),
-                       .experts = number(i + 2),
-                       .dimension = static_cast<int>(number(i + 1)),
-                       .offsets = {}});
-    for (size_t t = 0; t < tensor; ++t) places_.back().offsets.push_back(number(i + 3 + t));
+    places_.push_back(
+        {.stage = number(i), .experts = number(i + 2), .dimension = static_cast<int>(number(i + 1))});
+    for (size_t share = i + 3; share < i + entry; share += 2) {
+      places_.back().offsets.push_back(number(share));
+      places_.back().elements.push_back(number(share + 1));
+    }
   }
   slices_.assign(ranks, {});
   for (size_t rank = 0; rank < ranks; ++rank)
@@ -107,18 +111,12 @@ std::span<const float> RankTensors::get(TensorKind kind, int index) {
 }
 
 std::vector<Parameter> RankTensors::shares_of(const Parameter& parameter, const Place& place) const {
-  const int64_t ranks = place.dimension < 0 ? 1 : communicators_.mesh().tensor;
-  std::vector<Parameter> shares;
-  for (int64_t rank = 0; rank < ranks; ++rank) {
-    Parameter& share = shares.emplace_back(parameter);
-    share.offset = place.offsets[static_cast<size_t>(rank)];
-    if (ranks == 1) break;
-    const int64_t whole = parameter.shape[place.dimension];
-    const Slice own = LoneAxis(ranks, rank).own(whole);
-    share.place = {.dimension = place.dimension, .begin = own.begin, .whole = whole};
-    share.shape = place.dimension == 0 ? Shape{own.elements(), parameter.shape[1]}
-                                       : Shape{parameter.shape[0], own.elements()};
-    share.nonzeros = share.shape.elements();
+  std::vector<Parameter> shares = {parameter};
+  if (place.dimension >= 0)
+    shares = fern::shares_of(parameter, place.dimension, communicators_.mesh().tensor);
+  for (size_t rank = 0; rank < shares.size(); ++rank) {
+    shares[rank].offset = place.offsets[rank];
+    shares[rank].nonzeros = place.elements[rank];
   }
   return shares;
 }
@@ -188,17 +186,22 @@ std::span<const float> RankTensors::bring(TensorKind kind, int index) {
                        incoming, outgoing);
   while (!world.exchange_done(0)) world.progress();
   if (is_here) return held(kind, pieces.front().elements);
-  return is_writer() && place.dimension == 1 && shares.size() > 1 ? joined(shares)
+  return is_writer() && place.dimension == 1 && shares.size() > 1 ? joined(index, shares)
                                                                   : std::span<const float>(tensor_);
 }
 
-std::span<const float> RankTensors::joined(std::span<const Parameter> shares) {
+std::span<const float> RankTensors::joined(int index, std::span<const Parameter> shares) {
   joined_.resize(tensor_.size());
+  const bool is_sparse = patterns_->list()[static_cast<size_t>(index)].sparse;
+  const Pattern pattern = is_sparse ? patterns_->pattern_of(index) : Pattern();
   size_t begin = 0;
   for (const Parameter& share : shares) {
-    const auto elements = static_cast<size_t>(share.elements());
-    put_share(joined_, std::span(tensor_).subspan(begin, elements), share);
-    begin += elements;
+    const auto values = std::span<const float>(tensor_).subspan(begin, static_cast<size_t>(share.elements()));
+    if (is_sparse)
+      put_share<float>(joined_, values, share, pattern);
+    else
+      put_share(joined_, values, share);
+    begin += values.size();
   }
   return joined_;
 }

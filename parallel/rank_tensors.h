@@ -21,7 +21,7 @@ class RankTensors final : public CheckpointTensors {
   RankTensors(const Parameters& whole, const Parameters& own, const AdamW& optimizer,
               MeshCommunicators& communicators);
   bool is_writer() const override { return communicators_.world().rank() == 0; }
-  void begin() override;
+  void begin(const Parameters& whole) override;
   void finish() override;
   bool has_moments() const override { return true; }
   std::span<const float> get(TensorKind kind, int index) override;
@@ -33,7 +33,8 @@ class RankTensors final : public CheckpointTensors {
     int64_t stage = 0;
     int64_t experts = kAllReplicas;  // of which share of experts its holders are
     int dimension = -1;              // that ranks of the tensor axis share it by; -1: each of them holds it
-    std::vector<int64_t> offsets;    // in the flat buffers there, by rank of the tensor axis
+    // In the flat buffers there, and how many values, by rank of the tensor axis.
+    std::vector<int64_t> offsets = {}, elements = {};
   };
   // What one rank gives of a tensor, in elements of its flat buffers, and where it goes in the shares one
   // after the other.
@@ -49,11 +50,12 @@ class RankTensors final : public CheckpointTensors {
   // The same, as far as they are this rank's.
   std::span<const float> held(TensorKind kind, Slice elements) const;
   // The columns that are one share after the other in tensor_, in the rows of the whole.
-  std::span<const float> joined(std::span<const Parameter> shares);
+  std::span<const float> joined(int index, std::span<const Parameter> shares);
   // All ranks: brings the next tensor to the writer.
   std::span<const float> bring(TensorKind kind, int index);
 
   const Parameters& whole_;
+  const Parameters* patterns_ = nullptr;  // on the writer: the whole model's, during a save
   const Parameters& own_;
   const AdamW& optimizer_;
   MeshCommunicators& communicators_;

@@ -78,7 +78,7 @@ ReductionPlan resized(const ReductionPlan& plan, int64_t elements) {
     const Slice part = even_part(chunks, r, plan.ranks);
     result.slices.push_back({part.begin * kParameterChunk, part.end * kParameterChunk});
   }
-  result.bucket = whole_chunks(std::min(plan.bucket, elements));
+  result.bucket = whole_chunks(std::min(plan.largest_bucket, elements));
   result.buckets = (elements + result.bucket - 1) / result.bucket;
   return result;
 }
@@ -105,7 +105,7 @@ ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ran
   plan.sliced = zero > 0 && elements / kParameterChunk >= ranks;
   plan.deals = zero > 1;
   plan.fetches = plan.sliced && zero > 2 && ranks > 1;
-  plan.bucket = largest_bucket;
+  plan.largest_bucket = largest_bucket;
   const int64_t a_round = plan.deals ? 1 : plan.share();  // shards of a rank
   for (int64_t i = 0; i < plan.share(); i += a_round) {
     std::vector<TreeNode> all;

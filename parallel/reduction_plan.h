@@ -34,7 +34,8 @@ struct ReductionPlan {
   std::vector<Slice> slices;                 // by rank: whole chunks, as even as they go
   std::vector<std::vector<TreeNode>> nodes;  // by rank: what it can sum alone; of the first round
   std::vector<JoinedNodes> rounds;           // of what waits and all ranks' nodes, in order
-  int64_t bucket = 0;                        // elements, whole chunks; the last bucket may be shorter
+  int64_t largest_bucket = 0;                // elements
+  int64_t bucket = 0;                        // of each, whole chunks; the last one may be shorter
   int64_t buckets = 0;
 
   int64_t share() const { return shards / ranks; }
@@ -71,7 +72,7 @@ ReductionPlan plan_reduction(int64_t elements, int64_t shards, int rank, int ran
 // What the rank sends to others in a step: its sums of their parts, the total of its own part to those that
 // keep it, and the values of its slice where ranks keep slices and all values.
 int64_t sent_bytes_of_step(const ReductionPlan& plan);
-// The same of fewer elements; slices stay slices, though some may now be empty.
+// The same of so many elements; slices stay slices, though some may now be empty.
 ReductionPlan resized(const ReductionPlan& plan, int64_t elements);
 
 }  // namespace fern

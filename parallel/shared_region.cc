@@ -24,7 +24,7 @@ std::vector<Region> regions_of(const Parameters& parameters) {
   const std::span<const Parameter> list = parameters.list();
   const size_t first = parameters.own_experts();
   if (first == list.size()) return {whole_region(parameters)};
-  const int64_t begin = list[first].offset, end = parameters.padded_elements();
+  const int64_t begin = parameters.own_experts_begin(), end = parameters.padded_elements();
   return {{.begin = 0,
            .end = begin,
            .own_experts = false,

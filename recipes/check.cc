@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "framework/core/divisors.h"
 #include "framework/core/error.h"
@@ -160,11 +161,42 @@ class Checker {
     } catch (const Error& error) {
       fail_usage("{}: {}", at("parallel.tensor"), error.what());
     }
-    if (recipe_.sparsity.method != SparsityMethod::kDense)
+    if (recipe_.sparsity.method == SparsityMethod::kDense) return;
+    if (recipe_.sparsity.global)
       fail_usage(
-          "{}: parallel.tensor = {}: patterns of sparsity.method = \"{}\" are not shared by ranks; expected "
-          "1, with parallel.data and parallel.pipeline, or sparsity.method = \"dense\"",
-          at("parallel.tensor"), ranks, name_of(recipe_.sparsity.method));
+          "{}: parallel.tensor = {}: sparsity.global = true chooses among the weights of all matrices, which "
+          "no rank has; expected parallel.tensor = 1, or sparsity.global = false",
+          at("parallel.tensor"), ranks);
+    if (recipe_.mesh.zero == 3)
+      fail_usage("{}: parallel.tensor = {} with sparse weights: expected parallel.zero = 0, 1 or 2, got 3",
+                 at("parallel.tensor"), ranks);
+    cuts();
+  }
+
+  // Blocks and groups of sparse weights that ranks which share matrices would cut: their heads and their
+  // inner sizes are whole numbers of these. An embedding is looked at when its vocabulary is known.
+  void cuts() const {
+    const SparsityConfig& s = recipe_.sparsity;
+    const ModelConfig& m = recipe_.model;
+    const bool has_blocks = s.block_shape() != BlockShape{};
+    if (!has_blocks && s.pattern != PatternKind::kNm) return;
+    int64_t common = 0;
+    const auto share = [&](int64_t size) {
+      for (int64_t rank = 1; rank <= recipe_.mesh.tensor; ++rank)
+        common = std::gcd(common, size * rank / recipe_.mesh.tensor);
+    };
+    // Groups lie in rows, which only the output projections have cut.
+    if (s.attention) share((has_blocks ? m.kv_heads : m.heads) * m.head_size());
+    if (s.feed_forward && m.expert_layers() < m.layers) share(m.ffn);
+    if (s.feed_forward && m.expert_layers() > 0) share(m.expert_ffn());
+    if (s.feed_forward && m.experts.shared > 0) share(m.experts.shared * m.expert_ffn());
+    const int64_t unit = has_blocks ? s.block : s.m;
+    if (common % unit == 0) return;
+    const std::string_view key = has_blocks ? "sparsity.block" : "sparsity.m";
+    fail_usage(
+        "{}: {} = {} does not divide what each of parallel.tensor = {} ranks has of every matrix; one "
+        "of {} would",
+        at(key), key, unit, recipe_.mesh.tensor, fmt::join(divisors(common), ", "));
   }
 
   // What ranks that share sequences cannot do.

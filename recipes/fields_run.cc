@@ -19,8 +19,9 @@ std::vector<Field> parallel_fields() {
            "Ranks that share each matrix: heads, the feed-forwards' inner size and the vocabulary, and the "
            "positions of the residual stream between them; parallel.data, parallel.pipeline and these "
            "multiply "
-           "to all ranks. Divides model.kv_heads. The result is the same to rounding, not to the bit; not "
-           "with [sparsity].",
+           "to all ranks. Divides model.kv_heads. The result is the same to rounding, not to the bit. Sparse "
+           "weights keep the patterns of whole matrices; then not with sparsity.global or parallel.zero = 3, "
+           "and no block or group may be cut.",
        .unit = "ranks",
        .raising = "less memory on each rank; four sums of all activations a layer between the ranks",
        .least = 1,

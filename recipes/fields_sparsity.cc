@@ -30,7 +30,8 @@ std::vector<Field> what_exists() {
       {.key = "sparsity.block",
        .place = [](Recipe& r) -> Place { return &r.sparsity.block; },
        .meaning =
-           "Side of a block, for patterns block and butterfly. Divides the sides of every sparse weight.",
+           "Side of a block, for patterns block and butterfly. Divides the sides of every sparse weight, and "
+           "with parallel.tensor those of each rank's share of it.",
        .unit = "weights",
        .raising = "faster products; a coarser choice of weights",
        .least = 1,
@@ -43,7 +44,8 @@ std::vector<Field> what_exists() {
        .most = 1024},
       {.key = "sparsity.m",
        .place = [](Recipe& r) -> Place { return &r.sparsity.m; },
-       .meaning = "Neighbours in a row of which sparsity.n exist, for pattern n_of_m.",
+       .meaning = "Neighbours in a row of which sparsity.n exist, for pattern n_of_m. Divides each rank's "
+                  "columns with parallel.tensor.",
        .raising = "fewer weights, more freely placed",
        .least = 1,
        .most = 1024},
@@ -147,7 +149,8 @@ std::vector<Field> how_it_changes() {
        .place = [](Recipe& r) -> Place { return &r.sparsity.global; },
        .meaning =
            "Drop, grow and prune across all matrices instead of in each: matrices end with densities of "
-           "their own. Not with parallel.pipeline above 1, whose stages have some of them."},
+           "their own. Not with parallel.pipeline, parallel.tensor or parallel.expert above 1, whose ranks "
+           "have some of them."},
   };
 }
 

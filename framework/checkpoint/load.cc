@@ -2,13 +2,16 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <optional>
 #include <string_view>
 
 #include "framework/checkpoint/checkpoint.h"
 #include "framework/checkpoint/dataset_file.h"
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
+#include "framework/checkpoint/topology_file.h"
 #include "framework/core/error.h"
+#include "framework/model/matrix_share.h"
 #include "framework/model/whole_matrix.h"
 
 namespace fern {
@@ -17,30 +20,42 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a dataset has beside the values that are here.
-struct Scratch {
-  std::vector<float> whole, share;
-};
-
 bool is_whole(const Parameter& parameter) { return parameter.whole_shape() == parameter.shape; }
 
-// Reads the whole of what may be a share of a matrix, and returns the share; the whole stays in
-// scratch.whole.
-std::span<const float> read_share(Scratch& scratch, const DatasetReader& file, const std::string& name,
-                                  const Parameter& parameter) {
-  const bool whole = is_whole(parameter);
-  scratch.whole.resize(
-      static_cast<size_t>(whole ? parameter.elements() : parameter.whole_shape().elements()));
-  file.read<float>(scratch.whole, name, whole ? dims_of_values(parameter) : dims_of(parameter.whole_shape()));
-  if (whole) return scratch.whole;
-  scratch.share.resize(static_cast<size_t>(parameter.elements()));
-  take_share(scratch.share, scratch.whole, parameter);
-  return scratch.share;
-}
+// Reads datasets of which only a part is wanted, in memory for one of them.
+class PartReader {
+ public:
+  PartReader(const fs::path& checkpoint, const Manifest& manifest)
+      : checkpoint_(checkpoint), manifest_(manifest) {}
+  // Reads the values of a parameter of the whole model, and returns those of the share that is `held`.
+  std::span<const float> read(const DatasetReader& file, const std::string& name, const Parameter& parameter,
+                              const Parameter& held) {
+    whole_.resize(static_cast<size_t>(parameter.elements()));
+    file.read<float>(whole_, name, dims_of_values(parameter));
+    if (is_whole(held)) return whole_;
+    share_.resize(static_cast<size_t>(held.elements()));
+    if (!parameter.sparse) {
+      take_share(share_, whole_, held);
+      return share_;
+    }
+    if (!patterns_) patterns_.emplace(checkpoint_, manifest_);
+    take_share<float>(share_, whole_, held, patterns_->read(parameter));
+    return share_;
+  }
+  // All that was read.
+  std::span<const float> whole() const { return whole_; }
 
-// The part of a moment that lies in the slices; `scratch` holds one parameter where a slice cuts it.
-void load_moment(std::span<float> moment, Scratch& scratch, const DatasetReader& file,
-                 const std::string& prefix, const Parameters& parameters, const Slices& slices) {
+ private:
+  const fs::path& checkpoint_;
+  const Manifest& manifest_;
+  std::optional<PatternFile> patterns_;
+  std::vector<float> whole_, share_;
+};
+
+// The part of a moment that lies in the slices; `reader` holds one parameter where a slice cuts it.
+void load_moment(std::span<float> moment, PartReader& reader, const DatasetReader& file,
+                 const std::string& prefix, const Parameters& whole, const Parameters& parameters,
+                 const Slices& slices) {
   std::fill(moment.begin(), moment.end(), 0.0f);
   for (const Parameter& parameter : parameters.list()) {
     const Slice all = {parameter.offset, parameter.offset + parameter.elements()};
@@ -48,7 +63,8 @@ void load_moment(std::span<float> moment, Scratch& scratch, const DatasetReader&
       const auto own = moment.subspan(static_cast<size_t>(first), static_cast<size_t>(kept.elements()));
       if (kept == all && is_whole(parameter))
         return file.read<float>(own, prefix + parameter.name, dims_of_values(parameter));
-      const auto share = read_share(scratch, file, prefix + parameter.name, parameter);
+      const Parameter& in_whole = whole.list()[static_cast<size_t>(whole.find(parameter.name))];
+      const auto share = reader.read(file, prefix + parameter.name, in_whole, parameter);
       std::copy_n(share.begin() + (kept.begin - all.begin), own.size(), own.begin());
     });
   }
@@ -59,7 +75,7 @@ void load_weights(const Parameters& whole, Parameters& parameters, const fs::pat
                   const Manifest& manifest) {
   const DatasetReader file(checkpoint, manifest, kWeightsFile);
   std::vector<std::string> names;
-  Scratch scratch;
+  PartReader reader(checkpoint, manifest);
   Xxh128 all;
   for (const Parameter& parameter : whole.list()) {
     names.push_back(parameter.name);
@@ -70,9 +86,9 @@ void load_weights(const Parameters& whole, Parameters& parameters, const fs::pat
       file.read<float>(value, parameter.name, dims_of_values(parameter));
     } else {
       const Parameter& held = own < 0 ? parameter : parameters.list()[static_cast<size_t>(own)];
-      const auto share = read_share(scratch, file, parameter.name, held);
+      const auto share = reader.read(file, parameter.name, parameter, held);
       if (own >= 0) std::ranges::copy(share, value.begin());
-      values = scratch.whole;
+      values = reader.whole();
     }
     feed_header(all, parameter);
     all.update(values.data(), values.size_bytes());
@@ -120,9 +136,9 @@ void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, const
          "{}: it has weights but no optimizer state (an import?): training cannot be resumed from it",
          checkpoint.string());
   const DatasetReader file(checkpoint, manifest, kOptimizerFile);
-  Scratch scratch;
-  load_moment(first_moment, scratch, file, kFirstMoment, parameters, slices);
-  load_moment(second_moment, scratch, file, kSecondMoment, parameters, slices);
+  PartReader reader(checkpoint, manifest);
+  load_moment(first_moment, reader, file, kFirstMoment, whole, parameters, slices);
+  load_moment(second_moment, reader, file, kSecondMoment, whole, parameters, slices);
 }
 
 void load_checkpoint(const fs::path& checkpoint, const Manifest& manifest, Parameters& parameters,

@@ -6,6 +6,7 @@
 #include "framework/checkpoint/layout.h"
 #include "framework/checkpoint/tensor_hash.h"
 #include "framework/core/error.h"
+#include "framework/model/matrix_share.h"
 
 namespace fern {
 
@@ -43,8 +44,8 @@ Declared declared(const Manifest& manifest, const std::filesystem::path& checkpo
 Pattern checked_pattern(const std::filesystem::path& checkpoint, const Parameter& parameter, BlockShape block,
                         std::vector<int64_t> row_begin, const std::vector<int32_t>& columns) {
   try {
-    return {parameter.shape[0],
-            parameter.shape[1],
+    return {parameter.whole_shape()[0],
+            parameter.whole_shape()[1],
             block,
             std::move(row_begin),
             {columns.begin(), columns.end()}};
@@ -53,25 +54,27 @@ Pattern checked_pattern(const std::filesystem::path& checkpoint, const Parameter
   }
 }
 
-Pattern read_pattern(const DatasetReader& file, const Manifest& manifest,
-                     const std::filesystem::path& checkpoint, const Parameter& parameter) {
-  const Declared said = declared(manifest, checkpoint, parameter.name);
-  const std::vector<int32_t> wide = file.read_all<int32_t>(kColumns + parameter.name);
+}  // namespace
+
+PatternFile::PatternFile(const std::filesystem::path& checkpoint, const Manifest& manifest)
+    : checkpoint_(checkpoint), manifest_(manifest), file_(checkpoint, manifest, kTopologyFile) {}
+
+Pattern PatternFile::read(const Parameter& parameter) const {
+  const Declared said = declared(manifest_, checkpoint_, parameter.name);
+  const std::vector<int32_t> wide = file_.read_all<int32_t>(kColumns + parameter.name);
   for (const int32_t column : wide)
     expect(column >= 0 && column < kMostBlockColumns, "{}: {} has a column {}: it is damaged",
-           checkpoint.string(), parameter.name, column);
-  Pattern pattern = checked_pattern(checkpoint, parameter, said.block,
-                                    file.read_all<int64_t>(kRows + parameter.name), wide);
+           checkpoint_.string(), parameter.name, column);
+  Pattern pattern = checked_pattern(checkpoint_, parameter, said.block,
+                                    file_.read_all<int64_t>(kRows + parameter.name), wide);
   expect(pattern.nonzeros() == said.nonzeros,
          "{}: it declares {} non-zeros of {} (density {:.4f}), but its pattern has {} (density "
          "{:.4f})",
-         checkpoint.string(), said.nonzeros, parameter.name,
-         static_cast<double>(said.nonzeros) / static_cast<double>(parameter.shape.elements()),
+         checkpoint_.string(), said.nonzeros, parameter.name,
+         static_cast<double>(said.nonzeros) / static_cast<double>(pattern.rows() * pattern.columns()),
          pattern.nonzeros(), pattern.density());
   return pattern;
 }
-
-}  // namespace
 
 FileRecord write_topology(const std::filesystem::path& path, const Parameters& parameters,
                           const TopologyMemory& memory) {
@@ -148,14 +151,13 @@ std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, co
          "densities",
          checkpoint.string(), manifest.topology_hash, manifest.sparsity.size());
   if (manifest.topology_hash.empty()) return sparse;
-  const DatasetReader file(checkpoint, manifest, kTopologyFile);
+  const PatternFile file(checkpoint, manifest);
   TopologyHash hash;
   for (const ParameterRun run : whole.runs()) {
     std::vector<Pattern> patterns;
     for (int i = run.first; i < run.first + run.count; ++i) {
       const Parameter& parameter = whole.list()[static_cast<size_t>(i)];
-      if (manifest.sparsity.contains(parameter.name))
-        patterns.push_back(read_pattern(file, manifest, checkpoint, parameter));
+      if (manifest.sparsity.contains(parameter.name)) patterns.push_back(file.read(parameter));
     }
     if (patterns.empty()) continue;
     expect(static_cast<int>(patterns.size()) == run.count,
@@ -165,7 +167,10 @@ std::vector<SparseRun> read_patterns(const std::filesystem::path& checkpoint, co
     for (size_t i = 0; i < patterns.size(); ++i)
       hash.add(whole.list()[static_cast<size_t>(run.first) + i], patterns[i]);
     const int here = parameters.find(whole.list()[static_cast<size_t>(run.first)].name);
-    if (here >= 0) sparse.push_back({{here, run.count}, Pattern::stacked(patterns)});
+    if (here < 0) continue;
+    for (size_t i = 0; i < patterns.size(); ++i)
+      patterns[i] = share_of(patterns[i], parameters.list()[static_cast<size_t>(here) + i]);
+    sparse.push_back({{here, run.count}, Pattern::stacked(patterns)});
   }
   const std::string got = hash.hex();
   expect(got == manifest.topology_hash, "{}: expected topology hash {}, got {}: its patterns are not its own",
@@ -185,17 +190,23 @@ void check_births(const std::vector<int64_t>& births, const std::filesystem::pat
          births.empty() ? 0 : births.back());
 }
 
-// Generations of one parameter's weights.
-void read_generations(std::span<uint16_t> generations, const DatasetReader& file,
+// Generations of one parameter's weights, or of the share of them that is here.
+void read_generations(std::span<uint16_t> generations, const PatternFile& patterns,
                       const std::filesystem::path& checkpoint, const Parameter& parameter, size_t births) {
-  std::vector<int32_t> wide(generations.size());
-  file.read<int32_t>(wide, kGeneration + parameter.name, {parameter.nonzeros});
-  for (size_t i = 0; i < wide.size(); ++i) {
-    expect(wide[i] >= 0 && static_cast<size_t>(wide[i]) < births,
+  const bool is_shared = parameter.place.whole != 0;
+  const Pattern whole = is_shared ? patterns.read(parameter) : Pattern();
+  const int64_t weights = is_shared ? whole.nonzeros() : parameter.nonzeros;
+  std::vector<int32_t> wide(static_cast<size_t>(weights));
+  patterns.file().read<int32_t>(wide, kGeneration + parameter.name, {weights});
+  for (const int32_t generation : wide)
+    expect(generation >= 0 && static_cast<size_t>(generation) < births,
            "{}: expected generations of {} from 0 to {}, got {}: it is damaged", checkpoint.string(),
-           parameter.name, births - 1, wide[i]);
-    generations[i] = static_cast<uint16_t>(wide[i]);
-  }
+           parameter.name, births - 1, generation);
+  const std::vector<uint16_t> all(wide.begin(), wide.end());
+  if (is_shared)
+    take_share<uint16_t>(generations, all, parameter, whole);
+  else
+    std::ranges::copy(all, generations.begin());
 }
 
 }  // namespace
@@ -204,7 +215,8 @@ TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, con
                                     const Parameters& parameters) {
   TopologyMemory memory;
   if (manifest.topology_hash.empty()) return memory;
-  const DatasetReader file(checkpoint, manifest, kTopologyFile);
+  const PatternFile patterns(checkpoint, manifest);
+  const DatasetReader& file = patterns.file();
   if (file.has(kBirths)) {
     memory.ages.births = file.read_all<int64_t>(kBirths);
     check_births(memory.ages.births, checkpoint, manifest.updates);
@@ -216,7 +228,7 @@ TopologyMemory read_topology_memory(const std::filesystem::path& checkpoint, con
       read_generations(
           std::span(memory.ages.generation)
               .subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.nonzeros)),
-          file, checkpoint, parameter, memory.ages.births.size());
+          patterns, checkpoint, parameter, memory.ages.births.size());
     if (file.has(kEver + parameter.name)) {
       const std::vector<int64_t> bits = file.read_all<int64_t>(kEver + parameter.name);
       memory.ever_active.push_back({parameter.name, {bits.begin(), bits.end()}});

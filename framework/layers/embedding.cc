@@ -20,7 +20,7 @@ void Embedding::forward(Tensor x_TD, const Tensor& input_T, const Tensor& room_T
   expect_ids(input_T, place_.whole);
   const Tensor sum_TD = axis_.room_of_sum(x_TD, room_TD);
   if (const Pattern* pattern = parameters_.pattern_of(run_))
-    sparse_embedding_forward(sum_TD, parameters_.value(weight()), *pattern, input_T, stream);
+    sparse_embedding_forward(sum_TD, parameters_.value(weight()), *pattern, input_T, place_.begin, stream);
   else
     embedding_forward_rows(sum_TD, parameters_.value(weight()), input_T, place_.begin, stream);
   axis_.reduce_scatter(x_TD, sum_TD, stream);
@@ -30,11 +30,12 @@ void Embedding::backward(const Tensor& gradient, const Tensor& own_dx_TD, const 
                          const Tensor& room_TD, Stream& stream) const {
   const Tensor dx_TD = axis_.gathered(own_dx_TD, room_TD, stream);
   if (const Pattern* pattern = parameters_.pattern_of(run_))
-    sparse_embedding_backward(gradient, dx_TD, *pattern, input_T, stream);
+    sparse_embedding_backward(gradient, dx_TD, *pattern, input_T, place_.begin, stream);
   else
     embedding_backward_rows(gradient, dx_TD, input_T, place_.begin, stream);
   for (const ScoredRows& rows : parameters_.scored_rows())
-    if (rows.run == run_) embedding_backward_rows(rows.gradient_RI, dx_TD, input_T, rows.first_row, stream);
+    if (rows.run == run_)
+      embedding_backward_rows(rows.gradient_RI, dx_TD, input_T, place_.begin + rows.first_row, stream);
 }
 
 }  // namespace fern

@@ -7,6 +7,7 @@
 
 #include "framework/core/hash.h"
 #include "framework/core/rng.h"
+#include "framework/model/matrix_share.h"
 #include "framework/model/whole_matrix.h"
 #include "framework/sparsity/for_each_weight.h"
 
@@ -28,16 +29,18 @@ void standard_normals(double (&normals)[kNormalsPerBlock], uint64_t seed, uint64
   }
 }
 
-// The same normals as fill_normal gives a dense matrix, for the weights that exist.
+// The same normals as fill_normal gives a dense matrix, for the weights that exist here.
 template <typename T>
-void fill_normal(std::span<T> values, const Pattern& pattern, double std, uint64_t seed, uint64_t key) {
-  const int64_t columns = pattern.columns();
+void fill_normal(std::span<T> values, const Pattern& pattern, const Parameter& parameter, uint64_t seed,
+                 uint64_t key) {
+  const SharePlace here(parameter);
+  const double std = parameter.initial_std;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < pattern.block_rows(); ++r) {
     double normals[kNormalsPerBlock];
     int64_t have = -1;
     for_each_weight(pattern, r, r + 1, [&](int64_t row, int64_t column, int64_t value) {
-      const int64_t place = row * columns + column;
+      const int64_t place = here.in_whole(row, column);
       if (place / kNormalsPerBlock != have) {
         have = place / kNormalsPerBlock;
         standard_normals(normals, seed, key, static_cast<uint32_t>(have));
@@ -100,6 +103,7 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
                     const Placement& place) {
   expect(values_.shape().rank() == 0, "[parameters] '{}' comes after allocate()", name);
   expect(find(name) < 0, "[parameters] '{}' is there already", name);
+  const bool is_share = place.whole != 0 && shape[place.dimension] != place.whole;
   expect(shape.elements() >= 1, "[parameters] '{}': expected one value at least, got {}", name,
          shape.to_string());
   list_.push_back({.name = std::move(name),
@@ -109,14 +113,12 @@ int Parameters::add(std::string name, Shape shape, ParameterKind kind, double in
                    .nonzeros = shape.elements(),
                    .begins_group = std::exchange(begins_group_, false),
                    .token_share = token_share,
-                   .place = place});
+                   .place = is_share ? place : Placement{.counted = place.counted}});
   const Parameter& added = list_.back();
   const Shape whole = added.whole_shape();
   expect(whole.elements() / kNormalsPerBlock <= UINT32_MAX,
          "[parameters] '{}': {} is too large for one parameter", added.name, whole.to_string());
-  groups_ += added.begins_group ? 1 : 0;
-  dense_end_ = (added.begins_group ? whole_chunks(dense_end_) : dense_end_) + shape.elements();
-  append(list_.back());
+  append(list_.size() - 1);
   return static_cast<int>(list_.size()) - 1;
 }
 
@@ -175,6 +177,23 @@ void Parameters::set_sizes(std::span<const int64_t> nonzeros) {
   lay_out();
 }
 
+void Parameters::set_room(std::span<const int64_t> most) {
+  expect(most.size() == list_.size() && values_room_.shape().rank() == 0,
+         "[parameters] expected sizes of {} parameters before allocate(), got {}", list_.size(), most.size());
+  most_.assign(most.begin(), most.end());
+  is_settled_ = false;
+}
+
+void Parameters::settle() {
+  is_settled_ = true;
+  lay_out();
+}
+
+int64_t Parameters::most_elements(int index) const {
+  const auto i = static_cast<size_t>(index);
+  return most_.empty() ? list_[i].elements() : most_[i];
+}
+
 bool Parameters::is_sparse() const { return std::ranges::any_of(list_, &Parameter::sparse); }
 
 void Parameters::lay_out() {
@@ -189,7 +208,7 @@ void Parameters::lay_out() {
     }
   }
   elements_ = end_ = 0;
-  for (Parameter& parameter : list_) append(parameter);
+  for (size_t i = 0; i < list_.size(); ++i) append(i);
   if (values_room_.shape().rank() == 0) return;
   expect(padded_elements() <= values_room_.elements(),
          "[parameters] expected room for {} values, got {}: patterns have grown since it was taken",
@@ -198,8 +217,12 @@ void Parameters::lay_out() {
   gradients_ = part(gradients_room_, gradients_room_.dtype(), 0, {padded_elements()});
 }
 
-void Parameters::append(Parameter& parameter) {
-  if (parameter.begins_group) end_ = whole_chunks(end_);
+void Parameters::append(size_t index) {
+  Parameter& parameter = list_[index];
+  if (index == own_experts_)
+    end_ = padded(0, index, false);
+  else if (parameter.begins_group)
+    end_ = whole_chunks(end_);
   parameter.offset = end_;
   end_ += parameter.elements();
   elements_ += parameter.elements();
@@ -272,8 +295,7 @@ void Parameters::initialize(uint64_t seed) {
       if (parameter.kind == ParameterKind::kNorm)
         std::fill(values.begin(), values.end(), T{1});
       else if (parameter.sparse)
-        fill_normal(values, pattern_of(static_cast<int>(i)), parameter.initial_std, seed,
-                    key_of(parameter.name));
+        fill_normal(values, pattern_of(static_cast<int>(i)), parameter, seed, key_of(parameter.name));
       else
         fill_normal(values, parameter, seed, key_of(parameter.name));
     });
@@ -295,8 +317,22 @@ int64_t Parameters::active_elements() const {
   return std::llround(active);
 }
 
+// Never less for more weights.
+int64_t Parameters::padded(size_t first, size_t last, bool with_room) const {
+  int64_t elements = 0, groups = 0, dense_end = 0;
+  for (size_t i = first; i < last; ++i) {
+    const Parameter& parameter = list_[i];
+    elements += with_room ? most_[i] : parameter.elements();
+    groups += parameter.begins_group ? 1 : 0;
+    dense_end = (parameter.begins_group ? whole_chunks(dense_end) : dense_end) + parameter.shape.elements();
+  }
+  return std::min(whole_chunks(elements) + groups * kParameterChunk, whole_chunks(dense_end));
+}
+
+int64_t Parameters::own_experts_begin() const { return padded(0, own_experts(), !is_settled_); }
+
 int64_t Parameters::padded_elements() const {
-  return std::min(whole_chunks(elements_) + groups_ * kParameterChunk, whole_chunks(dense_end_));
+  return own_experts_begin() + padded(own_experts(), list_.size(), !is_settled_);
 }
 
 Tensor Parameters::value(int index) const {

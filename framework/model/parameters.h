@@ -83,18 +83,30 @@ class Parameters {
   void begin_own_experts();
   // The index of the first of them; of the end, where all data ranks hold all.
   size_t own_experts() const { return std::min(own_experts_, list_.size()); }
+  // Where they begin in the flat buffers: after room for the groups of all others, or, until settle(), for as
+  // many weights of these as set_room() says.
+  int64_t own_experts_begin() const;
   // Notes that these matrices are used as one, and so are sparse together. REQUIRES: before allocate().
   void add_run(ParameterRun run);
   // The same, in products.
   void add_product(ParameterRun run);
   const std::vector<ParameterRun>& runs() const { return runs_; }  // in the order of list()
   bool is_multiplied(ParameterRun run) const;
+  bool is_shared(ParameterRun run) const { return list_[static_cast<size_t>(run.first)].place.whole != 0; }
 
   // Gives these runs patterns, in place of any that they had; all other runs stay as they are. After
   // allocate() the buffers must have room for it, and what they hold is then for the caller to move:
   // offsets have changed (train/topology_change.h does it). Errors: a pattern that is not of the run's shape;
   // no room.
   void set_patterns(std::vector<SparseRun> sparse);
+  // Takes room for so many weights of each parameter, by list(), where they move between processes: until
+  // settle(), flat buffers are as long as these would need. REQUIRES: before allocate().
+  void set_room(std::span<const int64_t> most);
+  // From now on flat buffers are as long as the weights that exist need.
+  void settle();
+  bool is_settled() const { return is_settled_; }
+  // The most weights of a parameter that there is room for.
+  int64_t most_elements(int index) const;
   // Of a layout whose values are elsewhere: lays it out for so many weights of each parameter, by list().
   // Runs that have all of them and were not sparse stay dense. REQUIRES: no patterns; not allocated.
   void set_sizes(std::span<const int64_t> nonzeros);
@@ -123,7 +135,8 @@ class Parameters {
   // Takes room in `arena` for one dense matrix and its gradient, as large as the largest of `runs`: with it,
   // products of a pattern that is hardly sparse are dense (sparsity/product_choice.h).
   void allocate_dense_room(Arena& arena, std::span<const ParameterRun> runs);
-  // Runs whose patterns may be hardly sparse later on.
+  // Runs whose patterns may be hardly sparse later on; of those that ranks share, also now, whatever one
+  // rank's share is.
   const std::vector<ParameterRun>& hardly_sparse_later() const { return hardly_sparse_later_; }
   void set_hardly_sparse_later(std::vector<ParameterRun> runs) { hardly_sparse_later_ = std::move(runs); }
   // Shaped as the run; shared by all runs. Empty where the room was not taken for a run as large.
@@ -157,7 +170,10 @@ class Parameters {
 
  private:
   void lay_out();
-  void append(Parameter& parameter);  // to what is laid out
+  void append(size_t index);  // to what is laid out
+  // Elements of the flat buffers for parameters [first, last) alone, whole chunks: of the weights that exist,
+  // or of those that set_room() says.
+  int64_t padded(size_t first, size_t last, bool with_room) const;
   Shape shape_of_values(ParameterRun run) const;
   Tensor room_for(ParameterRun run, const Tensor& room) const;
 
@@ -167,8 +183,9 @@ class Parameters {
   std::vector<ScoredRows> scored_rows_;
   bool begins_group_ = false;  // the next one to be added does
   size_t own_experts_ = std::numeric_limits<size_t>::max();
-  int64_t groups_ = 0, elements_ = 0;
-  int64_t end_ = 0, dense_end_ = 0;  // of the last one in the flat buffers; and if all weights existed
+  int64_t elements_ = 0, end_ = 0;  // of all; and of the last one in the flat buffers
+  std::vector<int64_t> most_;       // of each parameter, where there is to be room for more
+  bool is_settled_ = true;
   int64_t version_ = 0, topology_version_ = 0;
   std::optional<Slices> kept_values_;
   Tensor dense_value_, dense_gradient_;

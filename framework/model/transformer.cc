@@ -232,7 +232,7 @@ void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens, bool sha
   Parameters& parameters = state_->parameters;
   std::vector<ParameterRun> expanded = parameters.hardly_sparse_later();
   for (const auto& [run, pattern] : parameters.sparse_runs())
-    if (prefers_dense(pattern, state_->config.dtype)) expanded.push_back(run);
+    if (!parameters.is_shared(run) && prefers_dense(pattern, state_->config.dtype)) expanded.push_back(run);
   std::erase_if(expanded, [&](ParameterRun run) { return !parameters.is_multiplied(run); });
   if (!expanded.empty() && state_->config.dtype == DType::kF32)
     parameters.allocate_dense_room(arena, expanded);
@@ -249,8 +249,7 @@ void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens, bool sha
 void Transformer::allocate_embedding_sum(Arena& arena) {
   const ModelConfig& config = state_->config;
   if (!config.tie_embeddings || !state_->embedding) return;
-  const Parameters& parameters = state_->parameters;
-  const int64_t elements = parameters.list()[static_cast<size_t>(state_->embedding->weight())].elements();
+  const int64_t elements = state_->parameters.most_elements(state_->embedding->weight());
   state_->embedding_sum = arena.allocate(wide_of(config.dtype), {elements});
 }
 

@@ -72,6 +72,13 @@ void sum_blocks(float* sums, const float* gradient, int64_t columns, BlockShape 
 
 }  // namespace
 
+std::vector<Candidate> candidates_of(std::span<const uint64_t> worths) {
+  std::vector<Candidate> candidates;
+  candidates.reserve(worths.size());
+  for (const uint64_t worth : worths) candidates.push_back(candidate_of(worth));
+  return candidates;
+}
+
 GrowthScores::GrowthScores(const SparseWeight& weight, Cells cells, int64_t per_cell)
     : weight_(weight),
       cells_(cells),
@@ -219,21 +226,17 @@ std::vector<uint64_t> GrowthScores::state() const {
   return state;
 }
 
-std::vector<Candidate> GrowthScores::candidates() const {
-  const std::vector<uint64_t> worths = state();
-  std::vector<Candidate> candidates;
-  candidates.reserve(worths.size());
-  for (const uint64_t worth : worths) candidates.push_back(candidate_of(worth));
-  return candidates;
-}
-
-void GrowthScores::restore(std::span<const uint64_t> state) {
-  for (const uint64_t worth : state) {
+void GrowthScores::offer(std::span<const uint64_t> worths) {
+  for (const uint64_t worth : worths) {
     expect(worth != 0 && position_of(worth) < static_cast<uint64_t>(weight_.blocks()),
            "[growth_scores] {}: expected positions below {}, got {}", weight_.name, weight_.blocks(),
            position_of(worth));
     cells_.whole() ? whole_->offer(worth - first_) : offer_to_cell(worth);
   }
+}
+
+void GrowthScores::restore(std::span<const uint64_t> state) {
+  offer(state);
   const size_t kept = this->state().size();
   expect(kept == state.size(),
          "[growth_scores] {}: expected at most {} candidates a cell, got {} of which {} fit", weight_.name,

@@ -14,6 +14,9 @@
 
 namespace fern {
 
+// Of worths (top_k.h), in their order.
+std::vector<Candidate> candidates_of(std::span<const uint64_t> worths);
+
 // Exactly the blocks that sorting the scores of all blocks would choose: of each cell those with the largest
 // sum of |gradient|, ties to the lower position; a score that is not a number comes last. A 1 x 1 block's
 // score is |gradient|; of larger blocks the columns are summed down the rows first, in f32. Weights that
@@ -31,16 +34,19 @@ class GrowthScores {
   // columns], of these rows alone. Rows of one call are shared out among threads; the result does not depend
   // on their number. REQUIRES: whole blocks; each row once between two clear().
   void offer_rows(const Pattern& existing, const float* gradient, int64_t first_row, int64_t last_row);
+  // Takes what other scores of the same cells have kept: numbers as of worth_of(), each once.
+  void offer(std::span<const uint64_t> worths);
   void clear();  // of all that compete
 
   // What is shared is of the first.
   size_t bytes() const { return (first_ == 0 ? whole_->bytes() : 0) + worth_.capacity() * sizeof(uint64_t); }
 
   // Cell after cell, best first in each.
-  std::vector<Candidate> candidates() const;
+  std::vector<Candidate> candidates() const { return candidates_of(state()); }
   // Everything that is kept, for a checkpoint: numbers as of worth_of(), in the order of candidates().
   std::vector<uint64_t> state() const;
-  // REQUIRES: nothing was offered yet. Errors: a position outside the weight; more of a cell than is kept.
+  // offer() of all that was kept. REQUIRES: nothing was offered yet. Errors: a position outside the weight;
+  // more of a cell than is kept.
   void restore(std::span<const uint64_t> state);
 
  private:

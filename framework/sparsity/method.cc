@@ -28,25 +28,28 @@ std::vector<Change> Method::counts(int64_t, std::span<const WeightView> views) c
 Pattern Method::next(int64_t, size_t, const WeightView& view, Change) const { return view.pattern; }
 
 // An update drops the largest share at first, and grows as many.
+int64_t Method::most_dropped(int64_t blocks) const {
+  return std::llround(config().drop_fraction * static_cast<double>(blocks));
+}
+
 std::vector<GrowthScores> Method::growth_scores(std::span<const size_t> weights) const {
-  const auto most_of = [&](int64_t blocks) {
-    return std::llround(config().drop_fraction * static_cast<double>(blocks));
-  };
   std::vector<GrowthScores> scores;
   if (config().global) {
     const int64_t blocks = std::accumulate(budget_.begin(), budget_.end(), int64_t{0});
-    std::vector<GrowthScores> all = GrowthScores::competing(setup_.weights, most_of(blocks));
+    std::vector<GrowthScores> all = GrowthScores::competing(setup_.weights, most_dropped(blocks));
     for (const size_t i : weights) scores.push_back(std::move(all[i]));
     return scores;
   }
-  for (const size_t i : weights) {
-    const Cells cells = this->cells(i);
-    const int64_t blocks = budget_[i] / cells.count;
-    // Of several cells any one may drop all.
-    const int64_t most = cells.whole() ? most_of(blocks) : blocks;
-    scores.emplace_back(weight(i), cells, std::min<int64_t>(most, cells.positions - blocks));
-  }
+  for (const size_t i : weights) scores.push_back(growth_scores(i, weight(i)));
   return scores;
+}
+
+GrowthScores Method::growth_scores(size_t index, const SparseWeight& here) const {
+  const Cells cells = this->cells(index), cells_here = cells_of(config(), here);
+  const int64_t blocks = budget_[index] / cells.count;
+  // Of several cells any one may drop all.
+  const int64_t most = cells.whole() ? most_dropped(blocks) : blocks;
+  return {here, cells_here, std::min({most, cells.positions - blocks, cells_here.positions})};
 }
 
 RowRange Method::scored_rows(int64_t step, size_t index) const {

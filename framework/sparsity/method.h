@@ -70,6 +70,9 @@ class Method {
 
   // Empty scores of these weights, as large as an update may need; with config.global all compete.
   std::vector<GrowthScores> growth_scores(std::span<const size_t> weights) const;
+  // The same of the rows or columns of one weight that are `here`: the best of all of these are among the
+  // best of each. REQUIRES: not config.global; cells are not cut, but rows (fan-in) may be.
+  GrowthScores growth_scores(size_t weight, const SparseWeight& here) const;
   // Rows whose gradient is to be scored at `step`: in the scoring_steps up to an update each row comes once.
   RowRange scored_rows(int64_t step, size_t weight) const;
   // The rows of one of the scoring_steps parts.
@@ -86,6 +89,8 @@ class Method {
   Cells cells(size_t index) const { return cells_of(config(), weight(index)); }
 
  private:
+  int64_t most_dropped(int64_t blocks) const;  // by one update, of so many
+
   MethodSetup setup_;
   std::vector<int64_t> budget_;
 };

@@ -15,9 +15,10 @@ namespace {
 
 constexpr int64_t kColumnBlock = 64;
 
-// Calls visit(column, index of the value) for the weights of one row.
+// Calls visit(column, index of the value) for the weights of one row, if it is one of the pattern's.
 template <typename Visit>
 void for_each_of_row(const Pattern& pattern, int64_t row, const Visit& visit) {
+  if (row < 0 || row >= pattern.rows()) return;
   const BlockShape block = pattern.block();
   const int64_t block_row = row / block.rows;
   int64_t value = pattern.row_begin()[static_cast<size_t>(block_row)] * block.elements() +
@@ -47,7 +48,7 @@ void expect_ids(const Tensor& input_T, int64_t vocabulary) {
 }
 
 void sparse_embedding_forward(Tensor x_TD, const Tensor& values_N, const Pattern& pattern,
-                              const Tensor& input_T, Stream& stream) {
+                              const Tensor& input_T, int64_t first_row, Stream& stream) {
   check("sparse_embedding_forward", stream, x_TD, values_N, pattern, input_T);
   const OpTimer timer(stream, "sparse_embedding_forward", touches({x_TD}));
   with_float_type("sparse_embedding_forward", x_TD.dtype(), [&]<typename T>() {
@@ -57,14 +58,14 @@ void sparse_embedding_forward(Tensor x_TD, const Tensor& values_N, const Pattern
     for (int64_t t = 0; t < tokens; ++t) {
       T* x = x_TD.as<T>() + t * hidden;
       std::fill_n(x, hidden, T{});
-      for_each_of_row(pattern, input_T.as<int32_t>()[t],
+      for_each_of_row(pattern, input_T.as<int32_t>()[t] - first_row,
                       [&](int64_t column, int64_t value) { x[column] = narrow<T>(values[value]); });
     }
   });
 }
 
 void sparse_embedding_backward(Tensor dvalues_N, const Tensor& dx_TD, const Pattern& pattern,
-                               const Tensor& input_T, Stream& stream) {
+                               const Tensor& input_T, int64_t first_row, Stream& stream) {
   check("sparse_embedding_backward", stream, dx_TD, dvalues_N, pattern, input_T);
   const OpTimer timer(stream, "sparse_embedding_backward", touches({dx_TD}));
   with_float_type("sparse_embedding_backward", dx_TD.dtype(), [&]<typename T>() {
@@ -76,7 +77,7 @@ void sparse_embedding_backward(Tensor dvalues_N, const Tensor& dx_TD, const Patt
     for (int64_t t = 0; t < tokens; ++t) {
       if (input[t] % omp_get_num_threads() != omp_get_thread_num()) continue;
       const T* dx = dx_TD.as<T>() + t * hidden;
-      for_each_of_row(pattern, input[t],
+      for_each_of_row(pattern, input[t] - first_row,
                       [&](int64_t column, int64_t value) { dvalues[value] += widen(dx[column]); });
     }
   });

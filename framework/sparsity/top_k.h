@@ -25,6 +25,10 @@ inline uint64_t worth_of(float score, uint64_t position) {
   const uint64_t rank = std::isnan(score) ? 0 : uint64_t{std::bit_cast<uint32_t>(score) & 0x7FFFFFFF} + 1;
   return (rank << 32) | (kMostPositions - position);
 }
+// The same score at another position.
+inline uint64_t moved_to(uint64_t worth, uint64_t position) {
+  return (worth >> 32 << 32) | (kMostPositions - position);
+}
 inline uint64_t position_of(uint64_t worth) { return kMostPositions - (worth & 0xFFFFFFFF); }
 inline Candidate candidate_of(uint64_t worth) {
   const auto rank = static_cast<uint32_t>(worth >> 32);

@@ -10,10 +10,11 @@ namespace fern {
 
 // All processes call begin(). Then the one that writes asks for every tensor, in the order of TensorSource;
 // the others, and the one that writes when it has given up, go through what was not asked for with finish().
+// `whole` has the whole model's patterns on the process that writes; until finish() it stays as it is.
 class CheckpointTensors : public TensorSource {
  public:
   virtual bool is_writer() const = 0;
-  virtual void begin() = 0;
+  virtual void begin(const Parameters& whole) = 0;
   virtual void finish() = 0;
 };
 
@@ -24,7 +25,7 @@ class OwnTensors final : public CheckpointTensors {
   OwnTensors(const Parameters& parameters, const AdamW& optimizer)
       : parameters_(parameters), optimizer_(optimizer) {}
   bool is_writer() const override { return true; }
-  void begin() override {}
+  void begin(const Parameters&) override {}
   void finish() override {}
   bool has_moments() const override { return true; }
   std::span<const float> get(TensorKind kind, int index) override;

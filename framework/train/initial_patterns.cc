@@ -1,10 +1,14 @@
 #include "framework/train/initial_patterns.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
 #include <span>
 
+#include "framework/core/divisors.h"
 #include "framework/core/error.h"
+#include "framework/model/matrix_share.h"
 #include "framework/sparsity/product_choice.h"
 
 namespace fern {
@@ -29,6 +33,20 @@ std::vector<SparseWeight> sparse_weights(const SparsityConfig& config, const Par
     }
   }
   return weights;
+}
+
+// Groups of neighbours in a row have one holder.
+void expect_whole_groups(const SparsityConfig& config, const Parameters& parameters, ParameterRun run) {
+  if (config.pattern != PatternKind::kNm) return;
+  for (int i = run.first; i < run.first + run.count; ++i) {
+    const Parameter& share = parameters.list()[static_cast<size_t>(i)];
+    const int64_t begin = share.place.begin, columns = share.shape[1], all = share.place.whole;
+    if (share.place.dimension == 1 && (begin % config.m != 0 || columns % config.m != 0))
+      fail_usage(
+          "sparsity.m = {}: a rank holds columns {} to {} of {}, which cuts groups; expected one of {}",
+          config.m, begin, begin + columns - 1, share.name,
+          fmt::join(divisors(std::gcd(all, std::gcd(begin, columns))), ", "));
+  }
 }
 
 // Pruning step by step passes by every density from the first to the last; pruning at once arrives at one
@@ -90,6 +108,22 @@ std::vector<SparseRun> runs_in(const Parameters& parameters, const Parameters& w
   return here;
 }
 
+std::vector<SparseRun> runs_here(const Parameters& parameters, std::vector<SparseRun> whole) {
+  for (auto& [run, pattern] : whole) {
+    if (!parameters.is_shared(run)) continue;
+    std::vector<Pattern> here;
+    int64_t row = 0;
+    for (int i = run.first; i < run.first + run.count; ++i) {
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      const int64_t end = row + parameter.whole_shape()[0];
+      here.push_back(share_of(pattern.slice(row, end), parameter));
+      row = end;
+    }
+    pattern = Pattern::stacked(here);
+  }
+  return whole;
+}
+
 void leave_full_dense(std::vector<SparseRun>& sparse, const Parameters& parameters) {
   std::erase_if(sparse, [&](const SparseRun& run) {
     return run.pattern.density() == 1 && parameters.pattern_of(run.run) == nullptr;
@@ -105,11 +139,13 @@ void set_initial_patterns(Parameters& parameters, const Method& method) {
 
 void set_first_patterns(Parameters& parameters, const Method& method, std::vector<SparseRun> sparse) {
   std::vector<ParameterRun> later;
+  for (const auto& [run, pattern] : sparse) expect_whole_groups(method.setup().config, parameters, run);
   for (const auto& [run, pattern] : sparse)
-    if (may_be_hardly_sparse_later(method, weight_of(method, name_of(parameters, run)), run, pattern))
+    if (may_be_hardly_sparse_later(method, weight_of(method, name_of(parameters, run)), run, pattern) ||
+        (parameters.is_shared(run) && pattern.density() < 1 && prefers_dense(pattern, DType::kF32)))
       later.push_back(run);
   leave_full_dense(sparse, parameters);
-  parameters.set_patterns(std::move(sparse));
+  parameters.set_patterns(runs_here(parameters, std::move(sparse)));
   parameters.set_hardly_sparse_later(std::move(later));
 }
 
@@ -129,6 +165,15 @@ void set_first_sizes(Parameters& whole, const Method& method, const std::vector<
     }
   }
   whole.set_sizes(sizes);
+}
+
+void set_room_of_shares(Parameters& parameters, const Parameters& whole) {
+  std::vector<int64_t> most;
+  for (const Parameter& parameter : parameters.list()) {
+    const Parameter& all = whole.list()[static_cast<size_t>(whole.find(parameter.name))];
+    most.push_back(std::min(parameter.shape.elements(), all.elements()));
+  }
+  parameters.set_room(most);
 }
 
 }  // namespace fern

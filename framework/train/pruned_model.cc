@@ -25,15 +25,14 @@ std::vector<SparseRun> pruned_patterns(const SparsityConfig& config, const Param
 }
 
 void copy_weights(Parameters& to, const Parameters& from) {
-  std::vector<float> whole;
+  std::vector<float> whole, share;
   for (size_t i = 0; i < to.list().size(); ++i) {
     const Parameter& parameter = to.list()[i];
     whole.resize(static_cast<size_t>(parameter.whole_shape().elements()));
     write_whole(whole, from, from.find(parameter.name));
-    if (parameter.whole_shape() == parameter.shape)
-      take_whole(to, static_cast<int>(i), whole);
-    else
-      take_share(to.value(static_cast<int>(i)).values<float>(), whole, parameter);
+    share.resize(static_cast<size_t>(parameter.shape.elements()));
+    take_share(share, whole, parameter);
+    take_whole(to, static_cast<int>(i), share);
     to.release_values(static_cast<int>(i));
   }
   to.note_change();

@@ -1,11 +1,12 @@
 #include "framework/train/topology.h"
 
 #include <algorithm>
-#include <array>
 
 #include "framework/core/error.h"
+#include "framework/model/matrix_share.h"
 #include "framework/sparsity/expand.h"
 #include "framework/train/initial_patterns.h"
+#include "framework/train/weight_shares.h"
 
 namespace fern {
 
@@ -30,8 +31,14 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
     const size_t weight = weight_of(*method_, name);
     int64_t first_row = 0;
     for (int i = run.first; i < run.first + run.count; ++i) {
-      places_.push_back({weight + static_cast<size_t>(i - run.first), i, run, first_row});
-      first_row += parameters.list()[static_cast<size_t>(i)].shape[0];
+      const Parameter& parameter = parameters.list()[static_cast<size_t>(i)];
+      places_.push_back(
+          {weight + static_cast<size_t>(i - run.first),
+           i,
+           run,
+           first_row,
+           {parameter.name, parameter.shape[0], parameter.shape[1], setup.config.block_shape()}});
+      first_row += parameter.shape[0];
     }
   }
   std::ranges::sort(places_, {}, &Place::weight);
@@ -43,7 +50,9 @@ Topology::Topology(std::unique_ptr<Method> method, Parameters& parameters, Arena
     ever_.emplace_back(pattern.rows(), pattern.columns(), pattern.block()).add(pattern);
   }
   if (!method_->scored() || places_.empty()) return;
-  scores_ = method_->growth_scores(weights_here());
+  if (setup.config.global) scores_ = method_->growth_scores(weights_here());
+  for (size_t i = 0; i < places_.size() && !setup.config.global; ++i)
+    scores_.push_back(method_->growth_scores(places_[i].weight, places_[i].here));
   experts_begin_ = most_scored(false);
   room_ = arena.allocate(DType::kF32, {experts_begin_ + most_scored(true)});
 }
@@ -54,7 +63,7 @@ int64_t Topology::most_scored(bool own_experts) const {
     int64_t elements = 0;
     for (size_t i = 0; i < places_.size(); ++i)
       if (is_own_expert(places_[i].parameter) == own_experts)
-        elements += elements_of(weight_at(i), method_->scored_part(turn, places_[i].weight));
+        elements += elements_of(places_[i].here, rows_here(i, method_->scored_part(turn, places_[i].weight)));
     most = std::max(most, elements);
   }
   return (most + kParameterChunk - 1) / kParameterChunk * kParameterChunk;
@@ -66,17 +75,24 @@ std::vector<size_t> Topology::weights_here() const {
   return weights;
 }
 
+RowRange Topology::rows_here(size_t place, RowRange rows) const {
+  const Placement& share = parameter_at(place).place;
+  const int64_t begin = share.dimension == 0 ? share.begin : 0, end = places_[place].here.rows;
+  return {std::clamp(rows.first - begin, int64_t{0}, end), std::clamp(rows.last - begin, int64_t{0}, end)};
+}
+
+// A row is scored at the same step whoever holds it.
 std::vector<Topology::Window> Topology::windows_of(int64_t step) const {
   std::vector<Window> windows;
   int64_t others_end = 0, experts_end = experts_begin_;
   for (size_t i = 0; i < places_.size(); ++i) {
-    const RowRange rows = method_->scored_rows(step, places_[i].weight);
-    const int64_t elements = elements_of(weight_at(i), rows);
+    const RowRange rows = rows_here(i, method_->scored_rows(step, places_[i].weight));
+    const SparseWeight& here = places_[i].here;
+    const int64_t elements = elements_of(here, rows);
     if (elements == 0) continue;
     int64_t& offset = is_own_expert(places_[i].parameter) ? experts_end : others_end;
     windows.push_back(
-        {i, rows,
-         room_.rows(offset, offset + elements).reshape({rows.last - rows.first, weight_at(i).columns})});
+        {i, rows, room_.rows(offset, offset + elements).reshape({rows.last - rows.first, here.columns})});
     offset += elements;
   }
   return windows;
@@ -108,21 +124,18 @@ void Topology::take_scores(int64_t step) {
 }
 
 Pattern Topology::pattern_of(size_t place) const {
-  const int parameter = places_[place].parameter;
-  if (parameters_.list()[static_cast<size_t>(parameter)].sparse) return parameters_.pattern_of(parameter);
-  const SparseWeight& shape = weight_at(place);
-  return Pattern::full(shape.rows, shape.columns, shape.block);
+  if (parameter_at(place).sparse) return parameters_.pattern_of(places_[place].parameter);
+  const SparseWeight& here = places_[place].here;
+  return Pattern::full(here.rows, here.columns, here.block);
 }
 
-// In the pattern's order, also of a matrix that is still dense and so lies row by row; `room` is for those
-// that lie in another.
-std::span<const float> Topology::values_of(size_t place, const Pattern& pattern,
-                                           std::vector<float>& room) const {
+// In the order of pattern_of(), also of a matrix that is still dense and so lies row by row; `room` is for
+// those that lie in another.
+std::span<const float> Topology::values_here(size_t place, std::vector<float>& room) const {
   const Tensor values = parameters_.value(places_[place].parameter);
-  const bool is_sparse = parameters_.list()[static_cast<size_t>(places_[place].parameter)].sparse;
-  if (is_sparse || pattern.block() == BlockShape{}) return values.values<float>();
+  if (parameter_at(place).sparse || weight_at(place).block == BlockShape{}) return values.values<float>();
   room.resize(static_cast<size_t>(values.elements()));
-  gather(room, values.values<float>(), pattern);
+  gather(room, values.values<float>(), pattern_of(place));
   return room;
 }
 
@@ -130,52 +143,70 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
                                                      int64_t updates) {
   if (!method_->updates_after(step)) return std::nullopt;
   const size_t places = places_.size();
+  const bool compete = method_->setup().config.global;
   std::vector<Pattern> patterns;
-  std::vector<std::vector<float>> rooms(places);
   std::vector<std::vector<Candidate>> candidates(places);
+  std::vector<std::vector<float>> rooms(places);
   for (size_t i = 0; i < places; ++i) {
-    patterns.push_back(pattern_of(i));
-    if (!scores_.empty()) candidates[i] = scores_[i].candidates();
+    WeightRecord own = {.pattern = pattern_of(i)};
+    if (!scores_.empty()) own.scores = scores_[i].state();
+    WeightRecord whole = whole_record(i, std::move(own));
+    patterns.push_back(std::move(whole.pattern));
+    candidates[i] = candidates_of(whole.scores);
   }
   std::vector<WeightView> views;
   for (size_t i = 0; i < places; ++i)
-    views.push_back({patterns[i], values_of(i, patterns[i], rooms[i]), candidates[i]});
+    views.push_back({patterns[i], compete ? values_of(i, patterns[i], rooms[i]) : std::span<const float>(),
+                     candidates[i]});
   const std::vector<Change> changes = method_->counts(step, with_those_elsewhere(views));
   std::vector<Pattern> next(changes.size());
-  TopologyCounts here;
   double grows = 0;
   for (size_t i = 0; i < places; ++i) {
     const size_t weight = places_[i].weight;
+    std::vector<float> room;
+    if (!compete) views[i].values = values_of(i, patterns[i], room);
     next[weight] = method_->next(step, weight, views[i], changes[weight]);
-    grown_[i] = std::ranges::count(value_origins(next[weight], patterns[i]), -1);
-    if (!ever_.empty()) ever_[i].add(next[weight]);
-    if (!speaks_for(places_[i].parameter)) continue;
-    grows += static_cast<double>(changes[weight].grow);
-    here.grown += grown_[i];
-    here.dropped += patterns[i].nonzeros() + grown_[i] - next[weight].nonzeros();
+    if (tells_of(i)) grows += static_cast<double>(changes[weight].grow);
   }
   link_.sum({&grows, 1});
-  std::vector<SparseRun> sparse = runs_of(parameters_, *method_, std::move(next));
-  leave_full_dense(sparse, parameters_);
-  change_topology(parameters_, optimizer, gradients, std::move(sparse), updates, grows > 0);
   TopologyUpdate update;
-  update.counts = sum_over_processes(here);
+  update.counts = sum_over_processes(change_to(std::move(next), optimizer, gradients, updates, grows > 0));
   update.nonzeros = whole_.elements();
   update.hash = hash_of_all();
   for (GrowthScores& scores : scores_) scores.clear();
   return update;
 }
 
+// Counted where this process speaks for what is here.
+TopologyCounts Topology::change_to(std::vector<Pattern> next, AdamW& optimizer, GradReducer& gradients,
+                                   int64_t updates, bool ages) {
+  TopologyCounts counts;
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const Pattern before = pattern_of(i), after = share_of(next[places_[i].weight], parameter_at(i));
+    grown_[i] = std::ranges::count(value_origins(after, before), -1);
+    if (!ever_.empty()) ever_[i].add(after);
+    if (!speaks_for(places_[i].parameter)) continue;
+    counts.grown += grown_[i];
+    counts.dropped += before.nonzeros() + grown_[i] - after.nonzeros();
+  }
+  std::vector<SparseRun> sparse = runs_of(parameters_, *method_, std::move(next));
+  leave_full_dense(sparse, parameters_);
+  change_topology(parameters_, optimizer, gradients, runs_here(parameters_, std::move(sparse)), updates,
+                  ages);
+  return counts;
+}
+
 // A checkpoint that does not say which weights were once active leaves those of its own patterns alone.
 void Topology::restore(const TopologyMemory& memory) {
   for (size_t i = 0; i < scores_.size(); ++i)
     for (const auto& [name, state] : memory.scores)
-      if (name == weight_at(i).name) scores_[i].restore(state);
+      if (name == weight_at(i).name)
+        scores_[i].restore(scores_of_share(state, parameter_at(i), weight_at(i).block));
   for (size_t i = 0; i < ever_.size(); ++i) {
-    const SparseWeight& weight = weight_at(i);
-    ever_[i] = EverActive(weight.rows, weight.columns, weight.block);
+    const SparseWeight& here = places_[i].here;
+    ever_[i] = EverActive(here.rows, here.columns, here.block);
     for (const auto& [name, bits] : memory.ever_active)
-      if (name == weight.name) ever_[i].restore(bits);
+      if (name == here.name) ever_[i].restore(ever_active_of_share(bits, parameter_at(i), here.block));
     ever_[i].add(pattern_of(i));
   }
 }
@@ -189,36 +220,8 @@ bool Topology::watches(int64_t step) const {
 std::vector<double> Topology::gradient_norms(const Slices& counted, ScalarReducer& scalars) const {
   std::vector<int> indices;
   for (const SparseWeight& weight : method_->setup().weights) indices.push_back(whole_.find(weight.name));
-  return fern::gradient_norms(parameters_, whole_, indices, counted, scalars);
-}
-
-SparsityMetrics Topology::metrics(std::span<const double> norms, bool updated) const {
-  constexpr size_t kNumbers = 5;
-  const std::vector<SparseWeight>& weights = method_->setup().weights;
-  std::vector<double> told(weights.size() * kNumbers);
-  for (size_t i = 0; i < places_.size(); ++i) {
-    if (!speaks_for(places_[i].parameter)) continue;
-    const Pattern pattern = pattern_of(i);
-    const ActiveNeurons active = active_neurons(pattern);
-    const int64_t ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights();
-    const std::array<int64_t, kNumbers> own = {pattern.nonzeros(), active.rows, active.columns, ever_active,
-                                               updated ? grown_[i] : 0};
-    std::ranges::copy(own, told.begin() + static_cast<std::ptrdiff_t>(places_[i].weight * kNumbers));
-  }
-  link_.sum(told);
-  SparsityMetrics metrics;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const auto number = [&](size_t n) { return static_cast<int64_t>(told[i * kNumbers + n]); };
-    metrics.weights.push_back({.name = weights[i].name,
-                               .elements = weights[i].rows * weights[i].columns,
-                               .nonzeros = number(0),
-                               .active_rows = number(1),
-                               .active_columns = number(2),
-                               .ever_active = number(3),
-                               .grown = number(4),
-                               .gradient_norm = norms[i]});
-  }
-  return metrics;
+  return fern::gradient_norms(parameters_, whole_, indices, counted, {link_.share(), link_.shares()},
+                              scalars);
 }
 
 size_t Topology::bytes() const {

@@ -35,7 +35,7 @@ struct TopologyUpdate {
 
 class Topology {
  public:
-  // The weights that are here, where others are elsewhere.
+  // The weights that are here, or shares of them, where others are elsewhere.
   struct Part {
     Parameters& whole;  // the layout of the whole model; kept as large as its patterns
     PatternLink& link;
@@ -88,12 +88,13 @@ class Topology {
   size_t bytes() const;  // of what is kept outside the arena
 
  private:
-  // A weight of the method that is here: which parameter, and where in its run.
+  // A weight of the method that is here, or a share of it: which parameter, and where in its run.
   struct Place {
     size_t weight = 0;
     int parameter = 0;
     ParameterRun run;
     int64_t first_row = 0;
+    SparseWeight here = {};  // the rows and columns that are here
   };
   // Rows that are scored in one step.
   struct Window {
@@ -104,21 +105,46 @@ class Topology {
   const SparseWeight& weight_at(size_t place) const {
     return method_->setup().weights[places_[place].weight];
   }
+  const Parameter& parameter_at(size_t place) const {
+    return parameters_.list()[static_cast<size_t>(places_[place].parameter)];
+  }
+  // Of rows of a weight, those that are here, counted from the first that is.
+  RowRange rows_here(size_t place, RowRange rows) const;
   std::vector<Window> windows_of(int64_t step) const;
+  // Of what is here.
   Pattern pattern_of(size_t place) const;
+  std::span<const float> values_here(size_t place, std::vector<float>& room) const;
+  // Of the whole weight, whose pattern `pattern` is.
   std::span<const float> values_of(size_t place, const Pattern& pattern, std::vector<float>& room) const;
   std::vector<size_t> weights_here() const;
+  // Gives what is here the patterns that come of an update, of whole weights.
+  TopologyCounts change_to(std::vector<Pattern> next, AdamW& optimizer, GradReducer& gradients,
+                           int64_t updates, bool ages);
   // Views of all weights of the method.
   std::vector<WeightView> with_those_elsewhere(std::span<const WeightView> here) const;
   bool is_own_expert(int parameter) const {
     return static_cast<size_t>(parameter) >= parameters_.own_experts();
   }
-  // Whether this process speaks for a parameter that is here.
-  bool speaks_for(int parameter) const { return link_.speaks(is_own_expert(parameter)); }
+  // Whether this process speaks for a parameter that is here, or for the share of it that is: all that share
+  // it do or none.
+  bool speaks_for(int parameter) const {
+    return parameters_.list()[static_cast<size_t>(parameter)].place.counted &&
+           link_.speaks(is_own_expert(parameter));
+  }
+  // Whether it is this process that tells of the whole weight, shared or not.
+  bool tells_of(size_t place) const {
+    return speaks_for(places_[place].parameter) &&
+           (parameter_at(place).place.whole == 0 || link_.share() == 0);
+  }
   // The most elements that one step scores, of own experts or of all other weights here, as whole chunks.
   int64_t most_scored(bool own_experts) const;
   TopologyCounts sum_over_processes(const TopologyCounts& counts);
   std::string hash_of_all() const;
+  // The shares of the weight, in order; of one that is not shared, itself.
+  std::vector<Parameter> shares_of(size_t place) const;
+  // Of the whole weight, from what all that share it tell. All that share matrices call it alike.
+  WeightRecord whole_record(size_t place, WeightRecord own) const;
+  Pattern whole_pattern(size_t place) const;
   // On the process that writes, what the one that holds the weight tells; empty on others.
   WeightRecord bring(size_t weight, std::optional<WeightRecord> own) const;
   WeightRecord record_at(size_t place, const WeightAges& ages) const;

@@ -16,7 +16,7 @@ int64_t first_chunk(const Parameter& parameter) { return parameter.offset / kPar
 int64_t end_chunk(const Parameter& parameter) {
   return (parameter.offset + parameter.elements() + kParameterChunk - 1) / kParameterChunk;
 }
-// The most of them, wherever it begins.
+// The most of them, wherever it begins, and of any share of it.
 size_t most_chunks(const Parameter& parameter) {
   return static_cast<size_t>(parameter.elements() / kParameterChunk + 2);
 }
@@ -25,6 +25,21 @@ double square_sum(std::span<const float> values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
   return sum;
+}
+
+// Of the chunks that are counted here; each has a slot.
+void add_squares(std::span<double> squares, const Parameters& parameters, const Parameter& parameter,
+                 const Slices& counted) {
+  if (!parameter.place.counted) return;
+  const std::span<const float> gradients = parameters.gradients().values<float>();
+  const Slice all = {parameter.offset, parameter.offset + parameter.elements()};
+  for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk)
+    counted.for_each_in(intersection(all, {chunk * kParameterChunk, (chunk + 1) * kParameterChunk}),
+                        [&](Slice ours, int64_t) {
+                          squares[static_cast<size_t>(chunk - first_chunk(parameter))] =
+                              square_sum(gradients.subspan(static_cast<size_t>(ours.begin),
+                                                           static_cast<size_t>(ours.elements())));
+                        });
 }
 
 double share(int64_t part, int64_t whole) {
@@ -91,35 +106,26 @@ ActiveNeurons active_neurons(const Pattern& pattern) {
 }
 
 std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
-                                   std::span<const int> indices, const Slices& counted,
+                                   std::span<const int> indices, const Slices& counted, ShareNumber share,
                                    ScalarReducer& scalars) {
-  const std::span<const float> gradients = parameters.gradients().values<float>();
   std::vector<double> squares;
+  std::vector<size_t> ends;
   for (const int index : indices) {
     const Parameter& in_whole = whole.list()[static_cast<size_t>(index)];
-    const size_t end = squares.size() + most_chunks(in_whole);
-    if (const int here = parameters.find(in_whole.name); here >= 0) {
-      const Parameter& parameter = parameters.list()[static_cast<size_t>(here)];
-      const Slice all = {parameter.offset, parameter.offset + parameter.elements()};
-      for (int64_t chunk = first_chunk(parameter); chunk < end_chunk(parameter); ++chunk) {
-        double square = 0;
-        counted.for_each_in(intersection(all, {chunk * kParameterChunk, (chunk + 1) * kParameterChunk}),
-                            [&](Slice ours, int64_t) {
-                              square = square_sum(gradients.subspan(static_cast<size_t>(ours.begin),
-                                                                    static_cast<size_t>(ours.elements())));
-                            });
-        squares.push_back(square);
-      }
-    }
-    squares.resize(end);
+    const size_t begin = squares.size(), slots = most_chunks(in_whole);
+    squares.resize(begin + slots * static_cast<size_t>(share.shares));
+    ends.push_back(squares.size());
+    const int here = parameters.find(in_whole.name);
+    if (here >= 0)
+      add_squares(std::span(squares).subspan(begin + slots * static_cast<size_t>(share.share), slots),
+                  parameters, parameters.list()[static_cast<size_t>(here)], counted);
   }
   scalars.sum(squares);
   std::vector<double> norms;
-  auto square = squares.begin();
-  for (const int index : indices) {
-    const size_t chunks = most_chunks(whole.list()[static_cast<size_t>(index)]);
+  size_t slot = 0;
+  for (const size_t end : ends) {
     double sum = 0;
-    for (size_t chunk = 0; chunk < chunks; ++chunk) sum += *square++;
+    for (; slot < end; ++slot) sum += squares[slot];
     norms.push_back(std::sqrt(sum));
   }
   return norms;

@@ -59,11 +59,16 @@ struct ActiveNeurons {
 };
 ActiveNeurons active_neurons(const Pattern& pattern);
 
+// Which of the shares of every matrix is here.
+struct ShareNumber {
+  int64_t share = 0, shares = 1;
+};
+
 // The norm of the summed gradient of each listed parameter of `whole`, of which `parameters` are here, with
-// the same bits for every layout of processes. `counted` is this process's (GradReducer); all processes call
-// it.
+// the same bits for every layout of processes that has as many shares of matrices. `counted` is this
+// process's (GradReducer); all processes call it.
 std::vector<double> gradient_norms(const Parameters& parameters, const Parameters& whole,
-                                   std::span<const int> indices, const Slices& counted,
+                                   std::span<const int> indices, const Slices& counted, ShareNumber share,
                                    ScalarReducer& scalars);
 
 }  // namespace fern

@@ -1,8 +1,12 @@
 // What processes that hold different weights tell each other of them.
 #include <algorithm>
+#include <array>
+#include <bit>
 
 #include "framework/checkpoint/topology_file.h"
+#include "framework/model/matrix_share.h"
 #include "framework/train/topology.h"
+#include "framework/train/weight_shares.h"
 
 namespace fern {
 
@@ -30,6 +34,44 @@ std::vector<WeightView> Topology::with_those_elsewhere(std::span<const WeightVie
   return views;
 }
 
+std::vector<Parameter> Topology::shares_of(size_t place) const {
+  const Placement& share = parameter_at(place).place;
+  if (share.whole == 0) return {parameter_at(place)};
+  return fern::shares_of(in_whole(places_[place].weight), share.dimension, link_.shares());
+}
+
+WeightRecord Topology::whole_record(size_t place, WeightRecord own) const {
+  const std::vector<Parameter> shares = shares_of(place);
+  if (shares.size() == 1) return own;
+  std::vector<WeightRecord> records;
+  for (const std::vector<uint32_t>& words : link_.gather(words_of(own))) {
+    const Shape& shape = shares[records.size()].shape;
+    records.push_back(record_of({weight_at(place).name, shape[0], shape[1], weight_at(place).block}, words));
+  }
+  return joined(*method_, places_[place].weight, shares, records);
+}
+
+Pattern Topology::whole_pattern(size_t place) const {
+  return whole_record(place, {.pattern = pattern_of(place)}).pattern;
+}
+
+std::span<const float> Topology::values_of(size_t place, const Pattern& pattern,
+                                           std::vector<float>& room) const {
+  const std::vector<Parameter> shares = shares_of(place);
+  if (shares.size() == 1) return values_here(place, room);
+  std::vector<float> own_room, told;
+  std::vector<uint32_t> words;
+  for (const float value : values_here(place, own_room)) words.push_back(std::bit_cast<uint32_t>(value));
+  room.resize(static_cast<size_t>(pattern.nonzeros()));
+  auto share = shares.begin();
+  for (const std::vector<uint32_t>& of_share : link_.gather(std::move(words))) {
+    told.clear();
+    for (const uint32_t word : of_share) told.push_back(std::bit_cast<float>(word));
+    put_share<float>(room, told, *share++, pattern);
+  }
+  return room;
+}
+
 // And takes up how large all patterns now are.
 TopologyCounts Topology::sum_over_processes(const TopologyCounts& here) {
   if (!is_part()) return here;
@@ -48,7 +90,7 @@ TopologyCounts Topology::sum_over_processes(const TopologyCounts& here) {
 WeightRecord Topology::bring(size_t weight, std::optional<WeightRecord> own) const {
   if (!is_part()) return std::move(*own);
   const auto place = place_of(weight);
-  const bool tells = place && speaks_for(places_[*place].parameter);
+  const bool tells = place && tells_of(*place);
   const std::vector<uint32_t> words = link_.bring(tells ? words_of(*own) : std::vector<uint32_t>());
   return link_.is_writer() ? record_of(method_->setup().weights[weight], words) : WeightRecord();
 }
@@ -60,15 +102,46 @@ std::string Topology::hash_of_all() const {
   for (size_t i = 0; i < method_->setup().weights.size(); ++i) {
     if (!in_whole(i).sparse) continue;
     std::optional<WeightRecord> own;
-    if (const auto place = place_of(i)) own = WeightRecord{.pattern = pattern_of(*place)};
+    if (const auto place = place_of(i)) own = WeightRecord{.pattern = whole_pattern(*place)};
     const WeightRecord record = bring(i, std::move(own));
     if (link_.is_writer()) hash.add(in_whole(i), record.pattern);
   }
   return link_.is_writer() && whole_.is_sparse() ? hash.hex() : "";
 }
 
+SparsityMetrics Topology::metrics(std::span<const double> norms, bool updated) const {
+  constexpr size_t kNumbers = 5;
+  const std::vector<SparseWeight>& weights = method_->setup().weights;
+  std::vector<double> told(weights.size() * kNumbers);
+  for (size_t i = 0; i < places_.size(); ++i) {
+    if (!speaks_for(places_[i].parameter)) continue;
+    const Pattern pattern = pattern_of(i);
+    // A row or a column is active in any of its shares; one process tells of it.
+    const ActiveNeurons of_whole = active_neurons(whole_pattern(i)),
+                        active = tells_of(i) ? of_whole : ActiveNeurons();
+    const int64_t ever_active = ever_.empty() ? first_nonzeros_[i] : ever_[i].weights();
+    const std::array<int64_t, kNumbers> own = {pattern.nonzeros(), active.rows, active.columns, ever_active,
+                                               updated ? grown_[i] : 0};
+    std::ranges::copy(own, told.begin() + static_cast<std::ptrdiff_t>(places_[i].weight * kNumbers));
+  }
+  link_.sum(told);
+  SparsityMetrics metrics;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto number = [&](size_t n) { return static_cast<int64_t>(told[i * kNumbers + n]); };
+    metrics.weights.push_back({.name = weights[i].name,
+                               .elements = weights[i].rows * weights[i].columns,
+                               .nonzeros = number(0),
+                               .active_rows = number(1),
+                               .active_columns = number(2),
+                               .ever_active = number(3),
+                               .grown = number(4),
+                               .gradient_norm = norms[i]});
+  }
+  return metrics;
+}
+
 WeightRecord Topology::record_at(size_t place, const WeightAges& ages) const {
-  const Parameter& parameter = parameters_.list()[static_cast<size_t>(places_[place].parameter)];
+  const Parameter& parameter = parameter_at(place);
   WeightRecord record;
   if (parameter.sparse) record.pattern = pattern_of(place);
   if (parameter.sparse && !ages.generation.empty()) {
@@ -89,7 +162,7 @@ Topology::Memory Topology::memory(const WeightAges& ages) const {
   std::vector<Pattern> patterns(weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
     std::optional<WeightRecord> own;
-    if (const auto place = place_of(i)) own = record_at(*place, ages);
+    if (const auto place = place_of(i)) own = whole_record(*place, record_at(*place, ages));
     WeightRecord record = bring(i, std::move(own));
     if (!record.generation.empty())
       std::ranges::copy(record.generation, generation.begin() + in_whole(i).offset);

@@ -25,6 +25,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
         "batch.reduction_shards: expected a divisor of the {} micro-batches of a step (batch.sequences / "
         "batch.micro_sequences), got {}",
         all, config.reduction_shards);
+  if (!parts.model.parameters().is_settled()) settle();
   if (parts.model.config().expert_layers() > 0)
     experts_.emplace(parts.model, config.experts, std::ssize(parts.loader.languages()));
   if (link_.stages() > 1) stream_.set_background(&link_);
@@ -42,6 +43,14 @@ Trainer::Trainer(const TrainConfig& config, const TrainParts& parts, const RunFo
 
 const Parameters& Trainer::whole() const {
   return parts_.whole != nullptr ? *parts_.whole : parts_.model.parameters();
+}
+
+// All was built with room for weights that may come.
+void Trainer::settle() {
+  Parameters& parameters = parts_.model.parameters();
+  parameters.settle();
+  parts_.gradients.set_layout(parameters);
+  parts_.optimizer.set_layout(parameters, parts_.gradients.slices());
 }
 
 void Trainer::take_layout() {

@@ -138,6 +138,7 @@ class Trainer {
   int64_t slot_of(int64_t micro) const;
   int64_t micro_batches_a_shard() const { return parts_.loader.micro_batches() / config_.reduction_shards; }
   const Parameters& whole() const;
+  void settle();
   void take_layout();
   int64_t slots_for_squares() const;
   void sum_squares();
@@ -148,7 +149,7 @@ class Trainer {
   int64_t sent_bytes() const;
   void restore_patterns(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void save();
-  void write_checkpoint(TensorSource& tensors, Topology::Memory topology);
+  void write_checkpoint(TensorSource& tensors, const Parameters& whole, TopologyMemory topology);
 
   // Of micro-batch m, in flight through a part from its forward pass to its backward pass: the m-th, in turn.
   Pass& pass_of(int64_t micro, int64_t part) {

@@ -21,14 +21,14 @@ std::vector<std::string> languages_of(const Loader& loader) {
 
 }  // namespace
 
-void Trainer::write_checkpoint(TensorSource& tensors, Topology::Memory topology) {
-  CheckpointContents contents{.parameters = topology.whole ? *topology.whole : whole(),
+void Trainer::write_checkpoint(TensorSource& tensors, const Parameters& whole, TopologyMemory topology) {
+  CheckpointContents contents{.parameters = whole,
                               .first_moment = {},
                               .second_moment = {},
                               .manifest = run_.manifest,
                               .ledger = parts_.ledger.to_json(),
                               .tokenizer_model = run_.tokenizer_model,
-                              .topology = std::move(topology.memory),
+                              .topology = std::move(topology),
                               .experts = experts_ ? experts_->memory() : ExpertMemory(),
                               .tensors = &tensors};
   if (parts_.topology != nullptr)
@@ -62,9 +62,10 @@ void Trainer::save() {
   Topology::Memory topology{.whole = {}, .memory = {.ages = parts_.optimizer.ages(), .scores = {}}};
   if (parts_.topology != nullptr && (tensors.is_writer() || parts_.topology->is_part()))
     topology = parts_.topology->memory(parts_.optimizer.ages());
-  tensors.begin();
+  const Parameters& all = topology.whole ? *topology.whole : whole();
+  tensors.begin(all);
   if (tensors.is_writer()) try {
-      write_checkpoint(tensors, std::move(topology));
+      write_checkpoint(tensors, all, std::move(topology.memory));
     } catch (...) {
       failure = std::current_exception();
     }

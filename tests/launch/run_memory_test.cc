@@ -44,5 +44,30 @@ TEST(RunMemory, AModelTakesTheArenasThatWereMeasured) {
   EXPECT_NO_THROW(cut.update());
 }
 
+// Memory is what a rank's shares hold; of what they may get there are only addresses.
+TEST(RunMemory, SharesOfSparseMatricesReserveAddresses) {
+  const ModelConfig model = {
+      .vocabulary = 50, .layers = 1, .hidden = 256, .heads = 2, .kv_heads = 2, .ffn = 1024, .context = 8};
+  Recipe recipe;
+  recipe.batch = {.sequences = 8, .micro_sequences = 2, .reduction_shards = 4};
+  recipe.sparsity.method = SparsityMethod::kRigl;
+  recipe.sparsity.sparsity = 0.9;
+  const Mesh mesh = {.tensor = 2};
+  const ArenaSizes shared = measure_arenas(model, recipe, mesh);
+  EXPECT_EQ(shared.values, shared.all);
+  EXPECT_LT(shared.values, shared.room);
+  EXPECT_LT(shared.optimizer, shared.optimizer_room);
+  EXPECT_LT(shared.reduction, shared.reduction_room);
+  EXPECT_GT(shared.update, 0u);
+  for (const MemoryItem& item : memory_of_rank(shared, model, mesh, 0))
+    if (item.name == "values" || item.name == "gradients") {
+      EXPECT_EQ(item.meaning, "of all weights");
+    }
+  recipe.sparsity.method = SparsityMethod::kStatic;
+  const ArenaSizes fixed = measure_arenas(model, recipe, mesh);
+  EXPECT_EQ(fixed.values, fixed.room);
+  EXPECT_EQ(fixed.update, 0u);
+}
+
 }  // namespace
 }  // namespace fern

@@ -124,6 +124,15 @@ TEST(ReductionPlan, RoomSufficesForFewerElements) {
         }
 }
 
+// Shares of matrices lose weights, and get them back.
+TEST(ReductionPlan, IsTheSameAgainAfterTheBufferWasShorter) {
+  const ReductionPlan plan = plan_reduction(70 * kParameterChunk, 4, 1, 4, 2);
+  const ReductionPlan again = resized(resized(plan, kParameterChunk), 70 * kParameterChunk);
+  EXPECT_EQ(again.bucket, plan.bucket);
+  EXPECT_EQ(again.buckets, plan.buckets);
+  EXPECT_EQ(again.all_parts(), plan.all_parts());
+}
+
 TEST(ReductionPlan, BucketsAreWholeChunksFromTheEndOfTheBuffer) {
   const ReductionPlan plan = plan_reduction(7 * kParameterChunk, 2, 1, 2, 0, 3 * kParameterChunk);
   ASSERT_EQ(plan.buckets, 3);

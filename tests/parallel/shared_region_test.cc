@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+#include <utility>
+
 namespace fern {
 namespace {
 
@@ -36,6 +39,25 @@ TEST(SharedRegion, OwnExpertsAreOneOfTheirOwn) {
   EXPECT_EQ(regions[1].end, parameters.padded_elements());
   EXPECT_EQ(regions[0].list.size(), 2u);
   EXPECT_EQ(regions[1].list.front().name, "expert");
+}
+
+// Weights that come to what all replicas hold take no room of the experts.
+TEST(SharedRegion, HasRoomForTheWeightsThatMayCome) {
+  Parameters parameters = some_parameters(true);
+  std::vector<int64_t> one_a_row(201);
+  std::iota(one_a_row.begin(), one_a_row.end(), int64_t{0});
+  std::vector<SparseRun> sparse;
+  sparse.push_back({{0, 1}, Pattern(200, 100, {}, one_a_row, std::vector<uint16_t>(200))});
+  parameters.set_patterns(std::move(sparse));
+  parameters.set_room(std::vector<int64_t>{20000, 1200, 30000});
+  const std::vector<Region> room = regions_of(parameters);
+  EXPECT_EQ(room[0].elements(), 2 * kParameterChunk);
+  EXPECT_EQ(room[1].elements(), 2 * kParameterChunk);
+  parameters.settle();
+  const std::vector<Region> now = regions_of(parameters);
+  EXPECT_EQ(now[0].elements(), kParameterChunk);
+  EXPECT_EQ(now[1].begin, parameters.list()[2].offset);
+  EXPECT_EQ(now[1].elements(), 2 * kParameterChunk);
 }
 
 TEST(SharedRegion, IsSummedByItsHolders) {

@@ -258,6 +258,8 @@ struct SmallRun {
     if (!made) return nullptr;
     if (&layout() != &model.parameters()) set_first_sizes(layout(), *made, {});
     set_initial_patterns(model.parameters(), *made);
+    if (communicators.mesh().tensor > 1 && traits_of(sparsity.method).grows)
+      set_room_of_shares(model.parameters(), layout());
     return made;
   }
   void add_topology(int64_t shards) {

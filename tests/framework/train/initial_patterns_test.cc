@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "framework/layers/tensor_axis.h"
+#include "framework/model/matrix_share.h"
 #include "framework/model/part.h"
 #include "framework/model/transformer.h"
 
@@ -78,6 +82,57 @@ TEST(InitialPatterns, PartsAreThoseOfTheWhole) {
         EXPECT_LE(run.whole + run.count, layout.parameters().padded_elements() / kParameterChunk);
     }
   }
+}
+
+// A rank that shares matrices has its rows or columns of the whole's patterns and values, and room for more.
+TEST(InitialPatterns, SharesAreThoseOfTheWhole) {
+  ModelConfig model = kConfig;
+  model.heads = model.kv_heads = 4;
+  model.ffn = 50;
+  model.vocabulary = 41;
+  SparsityConfig config;
+  config.method = SparsityMethod::kSet;
+  config.sparsity = 0.7;
+  config.distribution = Distribution::kErdosRenyi;
+  config.interval = 10;
+  config.embedding = config.head = true;
+  Transformer whole(model);
+  const auto method = make_method(config, whole.parameters(), 100, 1);
+  set_initial_patterns(whole.parameters(), *method);
+  Arena arena = sized_arena("whole", [&](Arena& a) { whole.parameters().allocate(a, DType::kF32); });
+  whole.parameters().initialize(5);
+  int64_t weights = 0;
+  for (int64_t rank = 0; rank < 4; ++rank) {
+    LoneAxis axis(4, rank);
+    Transformer one(model, {}, &axis);
+    Parameters& share = one.parameters();
+    set_initial_patterns(share, *method);
+    set_room_of_shares(share, whole.parameters());
+    const int64_t room = share.padded_elements();
+    Arena own = sized_arena("share", [&](Arena& a) { share.allocate(a, DType::kF32); });
+    share.initialize(5);
+    for (size_t i = 0; i < share.list().size(); ++i) {
+      const Parameter& parameter = share.list()[i];
+      const int there = whole.parameters().find(parameter.name);
+      if (!parameter.sparse) continue;
+      const Pattern all = whole.parameters().pattern_of(there);
+      EXPECT_EQ(share.pattern_of(static_cast<int>(i)), share_of(all, parameter)) << parameter.name;
+      std::vector<float> expected(static_cast<size_t>(parameter.elements()));
+      take_share<float>(expected, whole.parameters().value(there).values<float>(), parameter, all);
+      EXPECT_TRUE(std::ranges::equal(share.value(static_cast<int>(i)).values<float>(), expected))
+          << parameter.name;
+      EXPECT_EQ(share.most_elements(static_cast<int>(i)),
+                std::min(parameter.shape.elements(), all.nonzeros()));
+      weights += parameter.elements();
+    }
+    share.settle();
+    EXPECT_LE(share.padded_elements(), room);
+    EXPECT_EQ(share.values().elements(), share.padded_elements());
+  }
+  int64_t of_whole = 0;
+  for (const Parameter& parameter : whole.parameters().list())
+    of_whole += parameter.sparse ? parameter.elements() : 0;
+  EXPECT_EQ(weights, of_whole);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ TEST(TopologyMetrics, NormsAreThoseOfEachParameter) {
   SoloScalars scalars;
   const Parameters& parameters = model.parameters;
   const std::vector<double> norms =
-      gradient_norms(parameters, parameters, model.all, {0, parameters.padded_elements()}, scalars);
+      gradient_norms(parameters, parameters, model.all, {0, parameters.padded_elements()}, {}, scalars);
   for (const int i : model.all) {
     double squares = 0;
     for (const float value : parameters.gradient(i).values<float>())
@@ -100,12 +100,13 @@ TEST(TopologyMetrics, ProcessesThatCountSlicesFindTheSameNormsToTheBit) {
   const Parameters& parameters = model.parameters;
   SoloScalars alone;
   const Slice whole = {0, parameters.padded_elements()};
-  const std::vector<double> expected = gradient_norms(parameters, parameters, model.all, whole, alone);
+  const std::vector<double> expected = gradient_norms(parameters, parameters, model.all, whole, {}, alone);
   for (int64_t cut = 0; cut <= whole.end; cut += kParameterChunk) {
     Others first({});
-    gradient_norms(parameters, parameters, model.all, {0, cut}, first);
+    gradient_norms(parameters, parameters, model.all, {0, cut}, {}, first);
     Others second(first.seen);
-    EXPECT_EQ(gradient_norms(parameters, parameters, model.all, {cut, whole.end}, second), expected) << cut;
+    EXPECT_EQ(gradient_norms(parameters, parameters, model.all, {cut, whole.end}, {}, second), expected)
+        << cut;
   }
 }
 

@@ -185,7 +185,7 @@ class FailedElsewhere final : public ScalarReducer {
 class AskedFor final : public CheckpointTensors {
  public:
   bool is_writer() const override { return false; }
-  void begin() override {}
+  void begin(const Parameters&) override {}
   void finish() override { ++finished; }
   bool has_moments() const override { return true; }
   std::span<const float> get(TensorKind, int) override { return {}; }
