@@ -19,9 +19,8 @@ found=$(grep -rnE '#include *[<"](mpi|nccl)\.h' framework || true)
 [ -z "$found" ] || complain "framework knows of MPI or NCCL: $found"
 
 # shellcheck disable=SC2086  # the list is words
-for file in $files; do
-  clang-format --dry-run --Werror "$file" >/dev/null 2>&1 || complain "clang-format would change $file: run clang-format -i on it"
-done
+report=$(clang-format --dry-run --Werror $files 2>&1) ||
+  complain "run clang-format -i on these: $(printf '%s\n' "$report" | grep error: | cut -d: -f1 | sort -u; printf '%s' "$report" | head -n 3)"
 found=$(grep -nE 'TODO|FIXME|XXX' $files || true)
 [ -z "$found" ] || complain "unfinished by its own word: $found"
 found=$(grep -nE '^ *#\s*define|#\s*ifdef' $files | grep -v framework/ops/simd.h || true)
