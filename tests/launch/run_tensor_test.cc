@@ -65,13 +65,13 @@ TEST_F(TensorRun, GoesOnWithAndWithoutShares) {
   }
 }
 
-// RigL at 80 %: an update every 5 steps, whose scores are gathered over the 3 steps before; stopped and gone
-// on with on the other layout among these.
+// RigL at 80 %: an update every 3 steps, whose scores are gathered over the 2 steps before; stopped and gone
+// on with on the other layout between these.
 TEST_F(TensorRun, SparseSharesFollowOneProcess) {
   std::vector<std::string> sparse;
   for (const char* setting :
-       {"sparsity.method=rigl", "sparsity.sparsity=0.8", "sparsity.interval=5", "sparsity.scoring_steps=3",
-        "train.steps=24", "checkpoint.every=1", "checkpoint.keep=0"})
+       {"sparsity.method=rigl", "sparsity.sparsity=0.8", "sparsity.interval=3", "sparsity.scoring_steps=2",
+        "train.steps=12", "checkpoint.every=5", "checkpoint.keep=0"})
     sparse.insert(sparse.end(), {"--set", setting});
   const auto run = [&](const std::string& name, bool shared) {
     const Outcome outcome =
@@ -87,7 +87,7 @@ TEST_F(TensorRun, SparseSharesFollowOneProcess) {
   for (const bool begins_shared : {true, false}) {
     const std::string name = begins_shared ? "sparse_two" : "sparse_whole";
     for (const auto& checkpoint : checkpoints(name))
-      if (checkpoint.filename() > "step-000009") std::filesystem::remove_all(checkpoint);
+      if (checkpoint.filename() > "step-000005") std::filesystem::remove_all(checkpoint);
     const auto before = metrics("sparse_whole");
     run(name, !begins_shared);
     EXPECT_EQ(topology_hashes(name), topologies);

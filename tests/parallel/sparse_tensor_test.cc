@@ -27,6 +27,13 @@ SparsityConfig of_all_matrices(SparsityConfig config) {
   return config;
 }
 
+// One update: a weight that grows makes an AdamW step as long as any, whichever way rounding points where its
+// gradient is next to nothing, and of the many such in a tied embedding a later update may drop others.
+SparsityConfig changed_once(SparsityConfig config) {
+  config.interval = 20;
+  return config;
+}
+
 struct Case {
   std::string name;
   Variant variant;
@@ -96,7 +103,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"static_butterfly",
              {.tied = false, .sparsity = sparse(SparsityMethod::kStatic, PatternKind::kButterfly, 0.5)}},
         Case{"set_tied_everywhere",
-             {.tied = true, .vocabulary = 1003, .sparsity = of_all_matrices(sparse(SparsityMethod::kSet))}},
+             {.tied = true,
+              .vocabulary = 1003,
+              .sparsity = changed_once(of_all_matrices(sparse(SparsityMethod::kSet)))}},
         Case{"set_blocks", {.tied = false, .sparsity = sparse(SparsityMethod::kSet, PatternKind::kBlock)}},
         Case{"rigl_everywhere",
              {.tied = false, .vocabulary = 1003, .sparsity = of_all_matrices(sparse(SparsityMethod::kRigl))}},
