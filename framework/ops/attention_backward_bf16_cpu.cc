@@ -16,22 +16,22 @@ constexpr int64_t kTileQueries = AttentionBackward<BF16>::kTileQueries;
 // Working memory of one head over one span. `across` means transposed, `paired` that rows 2i and 2i + 1 lie
 // in the pairs of row i.
 struct Tiles {
-  Tiles(int64_t head_size, Range span)
-      : stride(rounded_up(head_size, kColumnStep<float>)), pair_stride(stride / 2), begin(span.begin) {
-    const int64_t whole = rounded_up(span.end - span.begin, kRowBlock), tile = kTileKeys * pair_stride,
+  Tiles(int64_t head_size, Range span, const ProductSteps& steps)
+      : stride(rounded_up(head_size, steps.columns)), pair_stride(stride / 2), begin(span.begin) {
+    const int64_t whole = rounded_up(span.end - span.begin, steps.rows), tile = kTileKeys * pair_stride,
                   square = kTileQueries / 2 * kTileKeys;
-    BF16Pair* pairs =
-        thread_scratch<BF16Pair>(4 * whole * pair_stride + 4 * tile + 2 * square + kRowBlock * kTileKeys / 2);
+    BF16Pair* pairs = thread_scratch<BF16Pair>(4 * whole * pair_stride + 4 * tile + 2 * square +
+                                               steps.rows * kTileKeys / 2);
     for (BF16Pair** block : {&q, &d_o, &q_paired, &d_o_paired}) *block = pairs, pairs += whole * pair_stride;
     for (BF16Pair** block : {&rows_of_tile, &keys_paired, &keys_across, &values_across})
       *block = pairs, pairs += tile;
     for (BF16Pair** block : {&p_paired, &ds_paired}) *block = pairs, pairs += square;
     ds = pairs;
-    dq = thread_scratch<float>((whole + 2 * kTileKeys) * stride + 2 * kRowBlock * kTileKeys);
+    dq = thread_scratch<float>((whole + 2 * kTileKeys) * stride + 2 * steps.rows * kTileKeys);
     dkeys = dq + whole * stride;
     dvalues = dkeys + kTileKeys * stride;
     score = dvalues + kTileKeys * stride;
-    dp = score + kRowBlock * kTileKeys;
+    dp = score + steps.rows * kTileKeys;
   }
   BF16Pair* rows_from(BF16Pair* block, int64_t t) const { return block + (t - begin) * pair_stride; }
 
@@ -42,9 +42,9 @@ struct Tiles {
   BF16Pair* keys_paired;                  // [kTileKeys / 2, stride]
   BF16Pair *keys_across, *values_across;  // [pair_stride, kTileKeys]
   BF16Pair *p_paired, *ds_paired;         // [kTileQueries / 2, kTileKeys]
-  BF16Pair* ds;                           // [kRowBlock, kTileKeys / 2]
+  BF16Pair* ds;                           // [steps.rows, kTileKeys / 2]
   float *dq, *dkeys, *dvalues;            // [span or kTileKeys, stride]; dq and dkeys not yet scaled
-  float *score, *dp;                      // [kRowBlock, kTileKeys]; score not scaled
+  float *score, *dp;                      // [steps.rows, kTileKeys]; score not scaled
 };
 
 // Two rows of scores and of do * v in a block.
@@ -77,12 +77,15 @@ void differentiate_rows(const Tiles& tiles, const TwoRows& rows, int64_t row, in
   }
 }
 
+template <typename Products>
 struct Backward : AttentionBackward<BF16> {
+  static constexpr ProductSteps kSteps = Products::kSteps;
+
   float scale() const { return 1 / std::sqrt(static_cast<float>(layout.head_size)); }
 
   // Brings in the queries and their do, and sets delta, the sum of do * o.
   void begin_head(const Tiles& tiles, int64_t head, Range span) const {
-    const int64_t rows = span.end - span.begin, whole = rounded_up(rows, kRowBlock);
+    const int64_t rows = span.end - span.begin, whole = rounded_up(rows, kSteps.rows);
     const int64_t head_size = layout.head_size, stride = tiles.pair_stride;
     copy_to_pairs({tiles.q, stride}, {qkv + span.begin * row_size + layout.query(head), row_size}, rows,
                   whole, head_size);
@@ -104,7 +107,7 @@ struct Backward : AttentionBackward<BF16> {
       Vector<float> sum = {};
       for (int64_t k = 0; k < stride; k += kLanes<BF16Pair>)
         sum = multiply_add(sum, load(d_row + k), load(o_row + k));
-      delta[head * tokens + t] = sum_of_lanes(sum);
+      delta[head * tokens + t] = sum_of_lanes<float>(sum);
     }
   }
 
@@ -128,48 +131,51 @@ struct Backward : AttentionBackward<BF16> {
   }
 
   // p, ds and dq of a tile of queries.
-  void differentiate_queries(const Tiles& tiles, int64_t head, Range queries, Range keys) const {
-    for (int64_t first = queries.begin; first < queries.end; first += kRowBlock) {
-      const int64_t end = std::min(first + kRowBlock, queries.end);
+  void differentiate_queries(Products& products, const Tiles& tiles, int64_t head, Range queries,
+                             Range keys) const {
+    for (int64_t first = queries.begin; first < queries.end; first += kSteps.rows) {
+      const int64_t end = std::min(first + kSteps.rows, queries.end);
       const Range seen = visible.of(first, end - 1, keys.begin, keys.end - keys.begin),
-                  written = widened<float>(seen), pairs_seen = {seen.begin / 2, (seen.end + 1) / 2};
+                  written = widened(seen, kSteps.columns),
+                  pairs_seen = widened({seen.begin / 2, (seen.end + 1) / 2}, kSteps.pairs);
       if (seen.empty()) {
         const int64_t pair = (first - queries.begin) / 2;
         for (BF16Pair* square : {tiles.p_paired, tiles.ds_paired})
-          std::fill_n(square + pair * kTileKeys, kRowBlock / 2 * kTileKeys, BF16Pair{0});
+          std::fill_n(square + pair * kTileKeys, kSteps.rows / 2 * kTileKeys, BF16Pair{0});
         continue;
       }
-      const int64_t columns = written.end - written.begin, pairs = (layout.head_size + 1) / 2;
-      product_of_rows<float, false, BF16Pair>({tiles.score + written.begin, kTileKeys},
-                                              {tiles.rows_from(tiles.q, first), tiles.pair_stride, 1},
-                                              {tiles.keys_across + written.begin, kTileKeys}, columns, pairs);
-      product_of_rows<float, false, BF16Pair>(
-          {tiles.dp + written.begin, kTileKeys}, {tiles.rows_from(tiles.d_o, first), tiles.pair_stride, 1},
-          {tiles.values_across + written.begin, kTileKeys}, columns, pairs);
-      for (int64_t row = 0; row < kRowBlock; row += 2)
+      const int64_t columns = written.end - written.begin,
+                    pairs = rounded_up((layout.head_size + 1) / 2, kSteps.pairs);
+      products.template multiply<false>({tiles.score + written.begin, kTileKeys},
+                                        {tiles.rows_from(tiles.q, first), tiles.pair_stride, 1},
+                                        {tiles.keys_across + written.begin, kTileKeys}, columns, pairs);
+      products.template multiply<false>({tiles.dp + written.begin, kTileKeys},
+                                        {tiles.rows_from(tiles.d_o, first), tiles.pair_stride, 1},
+                                        {tiles.values_across + written.begin, kTileKeys}, columns, pairs);
+      for (int64_t row = 0; row < kSteps.rows; row += 2)
         differentiate_rows(tiles, two_rows(tiles, head, first + row, row, end, keys, written), row,
                            (first + row - queries.begin) / 2, written);
-      product_of_rows<float, true, BF16Pair>(
-          {tiles.dq + (first - tiles.begin) * tiles.stride, tiles.stride},
-          {tiles.ds + pairs_seen.begin, kTileKeys / 2, 1},
-          {tiles.keys_paired + pairs_seen.begin * tiles.stride, tiles.stride}, tiles.stride,
-          pairs_seen.end - pairs_seen.begin);
+      products.template multiply<true>({tiles.dq + (first - tiles.begin) * tiles.stride, tiles.stride},
+                                       {tiles.ds + pairs_seen.begin, kTileKeys / 2, 1},
+                                       {tiles.keys_paired + pairs_seen.begin * tiles.stride, tiles.stride},
+                                       tiles.stride, pairs_seen.end - pairs_seen.begin);
     }
   }
 
   // Adds a tile of queries to the gradients of the keys and values they see.
-  void add_to_keys(const Tiles& tiles, Range queries, Range keys) const {
+  void add_to_keys(Products& products, const Tiles& tiles, Range queries, Range keys) const {
     const int64_t rows = queries.end - queries.begin;
     int64_t begin = 0, end = 0;
-    for (int64_t column = 0; column < keys.end - keys.begin; column += kRowBlock) {
-      begin = seeing_from(begin, queries, keys.begin + column);
-      while (end < rows && visible.first[queries.begin + end] < keys.begin + column + kRowBlock) ++end;
+    for (int64_t column = 0; column < keys.end - keys.begin; column += kSteps.rows) {
+      begin = seeing_from(begin, queries, keys.begin + column, kSteps.rows);
+      while (end < rows && visible.first[queries.begin + end] < keys.begin + column + kSteps.rows) ++end;
       if (end <= begin) continue;
-      const int64_t first = begin / 2 * kTileKeys + column, depth = (end - begin + 1) / 2;
-      product_of_rows<float, true, BF16Pair>(
+      const int64_t first = begin / 2 * kTileKeys + column,
+                    depth = rounded_up((end - begin + 1) / 2, kSteps.pairs);
+      products.template multiply<true>(
           {tiles.dvalues + column * tiles.stride, tiles.stride}, {tiles.p_paired + first, 1, kTileKeys},
           {tiles.rows_from(tiles.d_o_paired, queries.begin + begin), tiles.stride}, tiles.stride, depth);
-      product_of_rows<float, true, BF16Pair>(
+      products.template multiply<true>(
           {tiles.dkeys + column * tiles.stride, tiles.stride}, {tiles.ds_paired + first, 1, kTileKeys},
           {tiles.rows_from(tiles.q_paired, queries.begin + begin), tiles.stride}, tiles.stride, depth);
     }
@@ -196,15 +202,15 @@ struct Backward : AttentionBackward<BF16> {
   }
 
   // What one head adds to the gradient of one tile of keys and values. Tiles of keys begin at multiples of 64
-  // from the span's begin, and tiles of queries at multiples of kRowBlock.
-  void run_keys(const Tiles& tiles, int64_t head, Range keys, Range all_queries) const {
+  // from the span's begin, and tiles of queries at multiples of kSteps.rows.
+  void run_keys(Products& products, const Tiles& tiles, int64_t head, Range keys, Range all_queries) const {
     const int64_t kv_head = head / layout.group(), rows = keys.end - keys.begin;
     begin_keys(tiles, kv_head, keys);
-    for (int64_t query = first_query(all_queries, keys.begin);
+    for (int64_t query = first_query(all_queries, keys.begin, kSteps.rows);
          query < all_queries.end && visible.first[query] < keys.end; query += kTileQueries) {
       const Range queries = {query, std::min(query + kTileQueries, all_queries.end)};
-      differentiate_queries(tiles, head, queries, keys);
-      add_to_keys(tiles, queries, keys);
+      differentiate_queries(products, tiles, head, queries, keys);
+      add_to_keys(products, tiles, queries, keys);
     }
     const bool first = head % layout.group() == 0 && !adds;
     write_rows({dkv.key(keys.begin, kv_head), dkv.stride}, {tiles.dkeys, tiles.stride}, rows, scale(), first);
@@ -213,11 +219,12 @@ struct Backward : AttentionBackward<BF16> {
 
   void run_span(int64_t kv_head, const Span& span) const {
     const Range& queries = span.queries;
-    const Tiles tiles(layout.head_size, queries);
+    Products products;
+    const Tiles tiles(layout.head_size, queries, kSteps);
     for (int64_t head = kv_head * layout.group(); head < (kv_head + 1) * layout.group(); ++head) {
       begin_head(tiles, head, queries);
       for (int64_t key = span.keys.begin; key < span.keys.end; key += kTileKeys)
-        run_keys(tiles, head, {key, std::min(key + kTileKeys, span.keys.end)}, queries);
+        run_keys(products, tiles, head, {key, std::min(key + kTileKeys, span.keys.end)}, queries);
       write_rows({dqkv + queries.begin * row_size + layout.query(head), row_size}, {tiles.dq, tiles.stride},
                  queries.end - queries.begin, scale(), !adds);
     }
@@ -229,7 +236,11 @@ struct Backward : AttentionBackward<BF16> {
 template <>
 void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const {
   const Span documents = span(token);
-  if (!documents.queries.empty()) Backward{*this}.run_span(kv_head, documents);
+  if (documents.queries.empty()) return;
+  if (has_amx())
+    Backward<AmxProducts>{*this}.run_span(kv_head, documents);
+  else
+    Backward<VectorProducts>{*this}.run_span(kv_head, documents);
 }
 
 }  // namespace fern

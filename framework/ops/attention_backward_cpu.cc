@@ -81,7 +81,8 @@ struct Backward : AttentionBackward<T> {
                              int64_t keys) const {
     for (int64_t row = 0; row < rows; row += kRowBlock) {
       const int64_t block_rows = std::min(kRowBlock, rows - row), first = query + row;
-      const Range seen = visible.of(first, first + block_rows - 1, key, keys), written = widened<T>(seen);
+      const Range seen = visible.of(first, first + block_rows - 1, key, keys),
+                  written = widened(seen, kColumnStep<T>);
       T *p = tiles.p + row * kTileKeys, *ds = tiles.ds + row * kTileKeys;
       if (seen.empty()) {
         std::fill_n(p, kRowBlock * kTileKeys, T(0));

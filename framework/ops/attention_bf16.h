@@ -6,7 +6,7 @@
 #include <numbers>
 
 #include "framework/ops/attention_tiles.h"
-#include "framework/ops/simd_bf16.h"
+#include "framework/ops/pair_products.h"
 
 namespace fern {
 

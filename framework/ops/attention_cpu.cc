@@ -72,7 +72,8 @@ template <typename T>
 void attend_tile(QueryTile<T>& tile, const Visible& visible, int64_t query, int64_t key, int64_t keys) {
   for (int64_t row = 0; row < tile.rows; row += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, tile.rows - row), first = query + row;
-    const Range seen = visible.of(first, first + rows - 1, key, keys), written = widened<T>(seen);
+    const Range seen = visible.of(first, first + rows - 1, key, keys),
+                written = widened(seen, kColumnStep<T>);
     if (seen.empty()) continue;
     product_of_rows<T, false>(
         {tile.score + written.begin, kTileKeys}, {tile.q + row * tile.stride, tile.stride, 1},

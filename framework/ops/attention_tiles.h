@@ -10,7 +10,7 @@
 #include "framework/core/bf16.h"
 #include "framework/ops/attention.h"
 #include "framework/ops/checks.h"
-#include "framework/ops/simd.h"
+#include "framework/ops/simd_rows.h"
 
 namespace fern {
 
@@ -60,10 +60,9 @@ struct Visible {
   }
 };
 
-// Widened to the columns that the kernel computes.
-template <typename T>
-Range widened(Range range) {
-  return {rounded_down(range.begin, kColumnStep<T>), rounded_up(range.end, kColumnStep<T>)};
+// Widened to what a kernel computes that goes in such steps.
+inline Range widened(Range range, int64_t step) {
+  return {rounded_down(range.begin, step), rounded_up(range.end, step)};
 }
 
 // Sets the columns of `written` that are not `visible`.
@@ -132,14 +131,14 @@ struct AttentionBackward {
     return query < tokens ? visible.first[query] : kv.rows;
   }
   // Where the tiles of queries begin that see keys from `key`: blocks of rows stay whole.
-  int64_t first_query(const Range& queries, int64_t key) const {
+  int64_t first_query(const Range& queries, int64_t key, int64_t block = kRowBlock) const {
     const int32_t* end = std::upper_bound(visible.end + queries.begin, visible.end + queries.end, key);
-    return queries.begin + rounded_down(end - visible.end - queries.begin, kRowBlock);
+    return queries.begin + rounded_down(end - visible.end - queries.begin, block);
   }
-  // From which row on a tile of queries sees `key` or one after it; none of those before `row` does.
-  int64_t seeing_from(int64_t row, const Range& queries, int64_t key) const {
-    const auto last = [&] { return std::min(queries.begin + row + kRowBlock, queries.end) - 1; };
-    while (queries.begin + row < queries.end && visible.end[last()] <= key) row += kRowBlock;
+  // From which block of rows on a tile of queries sees `key` or one after it; none before `row` does.
+  int64_t seeing_from(int64_t row, const Range& queries, int64_t key, int64_t block = kRowBlock) const {
+    const auto last = [&] { return std::min(queries.begin + row + block, queries.end) - 1; };
+    while (queries.begin + row < queries.end && visible.end[last()] <= key) row += block;
     return row;
   }
   // Where the row of token t and `head` begins in o and d_o.
@@ -156,21 +155,21 @@ void AttentionBackward<BF16>::run(int64_t kv_head, int64_t token) const;
 // Adds rows of a tile, times `scale`, to memory.
 template <typename To, typename From>
 void add_rows(Block<To> out, Block<const From> in, int64_t rows, int64_t columns, Wide<To> scale = 1) {
-  for (int64_t row = 0; row < rows; ++row)
-#pragma omp simd
-    for (int64_t column = 0; column < columns; ++column) {
-      To& sum = out.data[row * out.stride + column];
-      sum = narrow<To>(widen(sum) + scale * widen(in.data[row * in.stride + column]));
-    }
+  for (int64_t row = 0; row < rows; ++row) {
+    To* sum = out.data + row * out.stride;
+    const From* term = in.data + row * in.stride;
+    for_vectors<Wide<To>>(columns, [=](auto at) { at.write(sum, at.read(sum) + scale * at.read(term)); });
+  }
 }
 
 // Copies rows between memory and a tile, times `scale`, widening or narrowing on the way.
 template <typename To, typename From, typename Scale = Wide<To>>
 void copy_rows(Block<To> out, Block<const From> in, int64_t rows, int64_t columns, Scale scale = 1) {
-  for (int64_t row = 0; row < rows; ++row)
-#pragma omp simd
-    for (int64_t column = 0; column < columns; ++column)
-      out.data[row * out.stride + column] = narrow<To>(scale * widen(in.data[row * in.stride + column]));
+  for (int64_t row = 0; row < rows; ++row) {
+    To* to = out.data + row * out.stride;
+    const From* from = in.data + row * in.stride;
+    for_vectors<Wide<To>>(columns, [=](auto at) { at.write(to, scale * at.read(from)); });
+  }
 }
 
 }  // namespace fern

@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "framework/ops/checks.h"
 #include "framework/ops/cross_entropy.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/simd_exp.h"
+#include "framework/ops/simd_rows.h"
 #include "framework/ops/work.h"
 
 namespace fern {
@@ -68,6 +71,20 @@ double exp_into(Wide<T>* terms, const T* row, Wide<T> max, int64_t vocabulary) {
   return total;
 }
 
+// On bf16, whose logits are so far from exact that an exponential of fewer operations does.
+double exp_into(float* terms, const BF16* row, float max, int64_t vocabulary) {
+  double total = 0;
+  for (int64_t begin = 0; begin < vocabulary; begin += kSumBlock) {
+    Vector<float> sum = {};
+    for_vectors<float>(std::min(kSumBlock, vocabulary - begin), [=, &sum](auto at) {
+      at.write(terms + begin, exp2((at.read(row + begin) - max) * std::numbers::log2e_v<float>));
+      sum += at.read(terms + begin);
+    });
+    total += static_cast<double>(sum_of_lanes<float>(sum));
+  }
+  return total;
+}
+
 // Where a row's exponentials are kept until their sum is known: in the row, when it is wide enough.
 template <typename T>
 Wide<T>* terms_of(T* row, int64_t vocabulary) {
@@ -91,8 +108,7 @@ double forward_backward_row(T* row, int32_t target, Wide<T> weight, int64_t voca
   const double sum = exp_into(terms, row, max, vocabulary);
   const auto scale = static_cast<Wide<T>>(static_cast<double>(weight) / sum);
   const Wide<T> target_gradient = terms[target] * scale - weight;
-#pragma omp simd
-  for (int64_t v = 0; v < vocabulary; ++v) row[v] = narrow<T>(terms[v] * scale);
+  for_vectors<Wide<T>>(vocabulary, [=](auto at) { at.write(row, at.read(terms) * scale); });
   row[target] = narrow<T>(target_gradient);
   return std::log(sum) - static_cast<double>(target_logit);
 }

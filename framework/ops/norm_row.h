@@ -4,7 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "framework/core/bf16.h"
+#include "framework/ops/simd_exp.h"
+#include "framework/ops/simd_rows.h"
 
 namespace fern {
 
@@ -12,12 +13,11 @@ namespace fern {
 // reciprocal of the root. y may be x.
 template <typename T>
 Wide<T> normalise_row(T* y, const T* x, const Wide<T>* w, int64_t size, Wide<T> epsilon) {
-  Wide<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < size; ++i) sum += widen(x[i]) * widen(x[i]);
-  const Wide<T> rstd = 1 / std::sqrt(sum / static_cast<Wide<T>>(size) + epsilon);
-#pragma omp simd
-  for (int64_t i = 0; i < size; ++i) y[i] = narrow<T>(w[i] * widen(x[i]) * rstd);
+  Vector<Wide<T>> sum = {};
+  for_vectors<Wide<T>>(size, [&](auto at) { sum += at.read(x) * at.read(x); });
+  const Wide<T> mean = sum_of_lanes<Wide<T>>(sum) / static_cast<Wide<T>>(size);
+  const Wide<T> rstd = 1 / std::sqrt(mean + epsilon);
+  for_vectors<Wide<T>>(size, [=](auto at) { at.write(y, at.read(w) * at.read(x) * rstd); });
   return rstd;
 }
 

@@ -3,6 +3,8 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/norm_row.h"
 #include "framework/ops/rms_norm.h"
+#include "framework/ops/simd_exp.h"
+#include "framework/ops/simd_rows.h"
 #include "framework/ops/work.h"
 
 namespace fern {
@@ -23,13 +25,12 @@ void check(std::string_view op, const Stream& stream, const Tensor& x_TD, const 
 
 template <typename T>
 void backward_row(T* dx, const T* dy, const T* x, Wide<T> rstd, const Wide<T>* w, int64_t hidden) {
-  Wide<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < hidden; ++d) sum += w[d] * widen(dy[d]) * widen(x[d]);
-  const Wide<T> scale = sum * rstd * rstd / static_cast<Wide<T>>(hidden);
-#pragma omp simd
-  for (int64_t d = 0; d < hidden; ++d)
-    dx[d] = narrow<T>(widen(dx[d]) + rstd * (w[d] * widen(dy[d]) - widen(x[d]) * scale));
+  Vector<Wide<T>> sum = {};
+  for_vectors<Wide<T>>(hidden, [&](auto at) { sum += at.read(w) * at.read(dy) * at.read(x); });
+  const Wide<T> scale = sum_of_lanes<Wide<T>>(sum) * rstd * rstd / static_cast<Wide<T>>(hidden);
+  for_vectors<Wide<T>>(hidden, [=](auto at) {
+    at.write(dx, at.read(dx) + rstd * (at.read(w) * at.read(dy) - at.read(x) * scale));
+  });
 }
 
 }  // namespace
@@ -65,8 +66,7 @@ void add_rms_norm_forward(Tensor y_TD, Tensor x_TD, Tensor rstd_T, const Tensor&
 #pragma omp parallel for if (tokens * hidden >= kParallelElements)
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t row = t * hidden;
-#pragma omp simd
-      for (int64_t d = 0; d < hidden; ++d) x[row + d] = narrow<T>(widen(a[row + d]) + widen(b[row + d]));
+      for_vectors<Wide<T>>(hidden, [&](auto at) { at.write(x + row, at.read(a + row) + at.read(b + row)); });
       rstd[t] = normalise_row(y + row, x + row, w, hidden, static_cast<Wide<T>>(epsilon));
     }
   });

@@ -2,6 +2,7 @@
 
 #include "framework/ops/checks.h"
 #include "framework/ops/rotary.h"
+#include "framework/ops/simd_rows.h"
 #include "framework/ops/work.h"
 
 namespace fern {
@@ -14,12 +15,12 @@ void rotate_row(T* row, const Wide<T>* cosine, const Wide<T>* sine, int64_t rota
                 Wide<T> direction) {
   for (int64_t head = 0; head < rotated_heads; ++head) {
     T *low = row + head * 2 * half, *high = low + half;
-#pragma omp simd
-    for (int64_t i = 0; i < half; ++i) {
-      const Wide<T> a = widen(low[i]), b = widen(high[i]), s = direction * sine[i];
-      low[i] = narrow<T>(a * cosine[i] - b * s);
-      high[i] = narrow<T>(b * cosine[i] + a * s);
-    }
+    for_vectors<Wide<T>>(half, [=](auto at) {
+      const Vector<Wide<T>> a = at.read(low), b = at.read(high), c = at.read(cosine),
+                            s = direction * at.read(sine);
+      at.write(low, a * c - b * s);
+      at.write(high, b * c + a * s);
+    });
   }
 }
 

@@ -13,24 +13,25 @@
 namespace fern {
 
 // Each lane beside the one whose number differs in the bit `kWidth`.
-template <int kWidth, int... kLane>
-inline Vector<float> swapped(Vector<float> vector, std::integer_sequence<int, kLane...>) {
-  return __builtin_shuffle(vector, LaneIndex<float>::type{(kLane ^ kWidth)...});
+template <typename T, int kWidth, int... kLane>
+inline Vector<T> swapped(Vector<T> vector, std::integer_sequence<int, kLane...>) {
+  return __builtin_shuffle(vector, typename LaneIndex<T>::type{(kLane ^ kWidth)...});
 }
 // All lanes by `join`, in a tree of halves.
-template <int kWidth = static_cast<int>(kLanes<float>) / 2, typename Join>
-inline float folded(Vector<float> vector, Join join) {
+template <typename T, int kWidth = static_cast<int>(kLanes<T>) / 2, typename Join>
+inline T folded(Vector<T> vector, Join join) {
   if constexpr (kWidth == 0) {
     return vector[0];
   } else {
-    constexpr std::make_integer_sequence<int, static_cast<int>(kLanes<float>)> kAll;
-    return folded<kWidth / 2>(join(vector, swapped<kWidth>(vector, kAll)), join);
+    constexpr std::make_integer_sequence<int, static_cast<int>(kLanes<T>)> kAll;
+    return folded<T, kWidth / 2>(join(vector, swapped<T, kWidth>(vector, kAll)), join);
   }
 }
 inline Vector<float> larger(Vector<float> a, Vector<float> b) { return a > b ? a : b; }
-inline float largest_lane(Vector<float> vector) { return folded(vector, larger); }
-inline float sum_of_lanes(Vector<float> vector) {
-  return folded(vector, [](Vector<float> a, Vector<float> b) { return a + b; });
+inline float largest_lane(Vector<float> vector) { return folded<float>(vector, larger); }
+template <typename T>
+inline T sum_of_lanes(Vector<T> vector) {
+  return folded<T>(vector, [](Vector<T> a, Vector<T> b) { return a + b; });
 }
 
 #if defined(__AVX512F__)

@@ -1,5 +1,9 @@
+#include <numbers>
+
 #include "framework/ops/checks.h"
 #include "framework/ops/exp.h"
+#include "framework/ops/simd_exp.h"
+#include "framework/ops/simd_rows.h"
 #include "framework/ops/swiglu.h"
 #include "framework/ops/work.h"
 
@@ -47,6 +51,39 @@ void backward_row(T* dgate, T* dup, const T* dh, const T* gate, const T* up, Wid
     dgate[f] = narrow<T>(d * u * dsilu);
     dup[f] = narrow<T>(d * silu);
   }
+}
+
+// The same three on bf16.
+
+Vector<float> sigmoid(Vector<float> x) {
+  const Vector<float> exponent = x * -std::numbers::log2e_v<float>, most = Vector<float>{} + 127.0F;
+  return 1.0F / (1.0F + exp2(exponent > most ? most : exponent));
+}
+
+void forward_row(BF16* h, const BF16* gate, const BF16* up, float weight, int64_t ffn) {
+  for_vectors<float>(ffn, [=](auto at) {
+    const Vector<float> g = at.read(gate);
+    at.write(h, g * sigmoid(g) * at.read(up) * weight);
+  });
+}
+
+float weight_gradient(const BF16* dh, const BF16* gate, const BF16* up, int64_t ffn) {
+  Vector<float> sum = {};
+  for_vectors<float>(ffn, [=, &sum](auto at) {
+    const Vector<float> g = at.read(gate);
+    sum += g * sigmoid(g) * at.read(up) * at.read(dh);
+  });
+  return sum_of_lanes<float>(sum);
+}
+
+void backward_row(BF16* dgate, BF16* dup, const BF16* dh, const BF16* gate, const BF16* up, float weight,
+                  int64_t ffn) {
+  for_vectors<float>(ffn, [=](auto at) {
+    const Vector<float> g = at.read(gate), d = at.read(dh) * weight;
+    const Vector<float> s = sigmoid(g), silu = g * s;
+    at.write(dgate, d * at.read(up) * (s + silu * (1.0F - s)));
+    at.write(dup, d * silu);
+  });
 }
 
 }  // namespace

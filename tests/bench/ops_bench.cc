@@ -52,8 +52,8 @@ void report_flops(benchmark::State& state, double flops) {
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void report_values(benchmark::State& state, int64_t values) {
-  state.SetBytesProcessed(state.iterations() * values * 4);
+void report_values(benchmark::State& state, int64_t values, DType dtype = DType::kF32) {
+  state.SetBytesProcessed(state.iterations() * values * static_cast<int64_t>(size_of(dtype)));
 }
 
 // Arguments: tokens, inputs, outputs.
@@ -117,11 +117,11 @@ BENCHMARK_CAPTURE(attention, forward_bf16, DType::kBF16, false)->Apply(attention
 BENCHMARK_CAPTURE(attention, backward, DType::kF32, true)->Apply(attention_shapes);
 BENCHMARK_CAPTURE(attention, backward_bf16, DType::kBF16, true)->Apply(attention_shapes);
 
-void rms_norm(benchmark::State& state, bool backward) {
+void rms_norm(benchmark::State& state, DType dtype, bool backward) {
   Memory memory;
   Stream stream;
-  const Tensor a = memory.random({kTokens, kHidden}), b = memory.random({kTokens, kHidden}),
-               x = memory.random({kTokens, kHidden}), y = memory.random({kTokens, kHidden}),
+  const Tensor a = memory.random({kTokens, kHidden}, dtype), b = memory.random({kTokens, kHidden}, dtype),
+               x = memory.random({kTokens, kHidden}, dtype), y = memory.random({kTokens, kHidden}, dtype),
                w = memory.random({kHidden}), dw = memory.random({kHidden}), rstd = memory.random({kTokens});
   add_rms_norm_forward(y, x, rstd, a, b, w, 1e-5, stream);
   for (auto _ : state) {
@@ -130,10 +130,12 @@ void rms_norm(benchmark::State& state, bool backward) {
     else
       add_rms_norm_forward(y, x, rstd, a, b, w, 1e-5, stream);
   }
-  report_values(state, 4 * kTokens * kHidden);
+  report_values(state, 4 * kTokens * kHidden, dtype);
 }
-BENCHMARK_CAPTURE(rms_norm, add_forward, false)->UseRealTime();
-BENCHMARK_CAPTURE(rms_norm, backward, true)->UseRealTime();
+BENCHMARK_CAPTURE(rms_norm, add_forward, DType::kF32, false)->UseRealTime();
+BENCHMARK_CAPTURE(rms_norm, add_forward_bf16, DType::kBF16, false)->UseRealTime();
+BENCHMARK_CAPTURE(rms_norm, backward, DType::kF32, true)->UseRealTime();
+BENCHMARK_CAPTURE(rms_norm, backward_bf16, DType::kBF16, true)->UseRealTime();
 
 void rotary(benchmark::State& state) {
   Memory memory;
@@ -147,21 +149,24 @@ void rotary(benchmark::State& state) {
 }
 BENCHMARK(rotary)->UseRealTime();
 
-void swiglu(benchmark::State& state, bool backward) {
+void swiglu(benchmark::State& state, DType dtype, bool backward) {
   Memory memory;
   Stream stream;
-  const Tensor gate_up = memory.random({kTokens, 2 * kFfn}), dgate_up = memory.random({kTokens, 2 * kFfn}),
-               h = memory.random({kTokens, kFfn});
+  const Tensor gate_up = memory.random({kTokens, 2 * kFfn}, dtype),
+               dgate_up = memory.random({kTokens, 2 * kFfn}, dtype),
+               h = memory.random({kTokens, kFfn}, dtype);
   for (auto _ : state) {
     if (backward)
       swiglu_backward(dgate_up, h, gate_up, stream);
     else
       swiglu_forward(h, gate_up, stream);
   }
-  report_values(state, (backward ? 5 : 3) * kTokens * kFfn);
+  report_values(state, (backward ? 5 : 3) * kTokens * kFfn, dtype);
 }
-BENCHMARK_CAPTURE(swiglu, forward, false)->UseRealTime();
-BENCHMARK_CAPTURE(swiglu, backward, true)->UseRealTime();
+BENCHMARK_CAPTURE(swiglu, forward, DType::kF32, false)->UseRealTime();
+BENCHMARK_CAPTURE(swiglu, forward_bf16, DType::kBF16, false)->UseRealTime();
+BENCHMARK_CAPTURE(swiglu, backward, DType::kF32, true)->UseRealTime();
+BENCHMARK_CAPTURE(swiglu, backward_bf16, DType::kBF16, true)->UseRealTime();
 
 void embedding(benchmark::State& state, bool backward) {
   Memory memory;
@@ -179,10 +184,10 @@ void embedding(benchmark::State& state, bool backward) {
 BENCHMARK_CAPTURE(embedding, forward, false)->UseRealTime();
 BENCHMARK_CAPTURE(embedding, backward, true)->UseRealTime();
 
-void cross_entropy(benchmark::State& state, bool backward) {
+void cross_entropy(benchmark::State& state, DType dtype, bool backward) {
   Memory memory;
   Stream stream;
-  const Tensor logits = memory.random({kChunk, kVocabulary}), loss = memory.doubles(kChunk),
+  const Tensor logits = memory.random({kChunk, kVocabulary}, dtype), loss = memory.doubles(kChunk),
                weight = memory.random({kChunk}),
                target = memory.integers(kChunk, [](int64_t c) { return c * 61; });
   for (auto _ : state) {
@@ -191,10 +196,12 @@ void cross_entropy(benchmark::State& state, bool backward) {
     else
       cross_entropy_forward(loss, logits, target, stream);
   }
-  report_values(state, (backward ? 2 : 1) * kChunk * kVocabulary);
+  report_values(state, (backward ? 2 : 1) * kChunk * kVocabulary, dtype);
 }
-BENCHMARK_CAPTURE(cross_entropy, forward, false)->UseRealTime();
-BENCHMARK_CAPTURE(cross_entropy, forward_backward, true)->UseRealTime();
+BENCHMARK_CAPTURE(cross_entropy, forward, DType::kF32, false)->UseRealTime();
+BENCHMARK_CAPTURE(cross_entropy, forward_bf16, DType::kBF16, false)->UseRealTime();
+BENCHMARK_CAPTURE(cross_entropy, forward_backward, DType::kF32, true)->UseRealTime();
+BENCHMARK_CAPTURE(cross_entropy, forward_backward_bf16, DType::kBF16, true)->UseRealTime();
 
 }  // namespace
 }  // namespace fern

@@ -98,6 +98,25 @@ TEST(BF16, SwigluMatchesF64) {
   expect_near(dgate_up, "dgate_up");
 }
 
+// Where the exponential of a gate overflows or vanishes.
+TEST(BF16, SwigluOfLargeGatesIsTheLimit) {
+  Stream stream;
+  constexpr int64_t kInner = 40;
+  Values<BF16> gate_up({2, 2 * kInner}), dh({2, kInner}), h({2, kInner}), dgate_up({2, 2 * kInner});
+  std::ranges::fill(gate_up.data(), narrow<BF16>(1));
+  std::ranges::fill(dh.data(), narrow<BF16>(1));
+  for (int64_t f = 0; f < kInner; ++f)
+    gate_up[f] = narrow<BF16>(1e4F), gate_up[2 * kInner + f] = narrow<BF16>(-1e4F);
+  swiglu_forward(h.tensor(), gate_up.tensor(), stream);
+  swiglu_backward(dgate_up.tensor(), dh.tensor(), gate_up.tensor(), stream);
+  for (int64_t f = 0; f < kInner; ++f) {
+    EXPECT_EQ(h[f].bits, narrow<BF16>(1e4F).bits);
+    EXPECT_NEAR(widen(h[kInner + f]), 0, 1e-30);
+    EXPECT_EQ(widen(dgate_up[f]), 1);
+    EXPECT_NEAR(widen(dgate_up[2 * kInner + f]), 0, 1e-30);
+  }
+}
+
 TEST(BF16, AttentionAndRotaryMatchF64) {
   Stream stream;
   constexpr int64_t kTokens = 150, kHeads = 4, kKvHeads = 2, kSize = 16;

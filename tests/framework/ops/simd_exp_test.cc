@@ -30,7 +30,7 @@ TEST(SimdFold, TakesEveryLane) {
     Vector<float> vector = Vector<float>{} - 3.0F;
     vector[lane] = 2.0F;
     EXPECT_EQ(largest_lane(vector), 2.0F);
-    EXPECT_EQ(sum_of_lanes(vector), 2.0F - 3.0F * static_cast<float>(kLanes<float> - 1));
+    EXPECT_EQ(sum_of_lanes<float>(vector), 2.0F - 3.0F * static_cast<float>(kLanes<float> - 1));
   }
 }
 
