@@ -3,19 +3,36 @@
 #include <algorithm>
 
 #include "framework/optim/grad_norm.h"
+#include "framework/sparsity/budget.h"
 #include "launch/initial_model.h"
 
 namespace fern {
 
 namespace {
 
+// Without the entries of sparsity.layers whose layers, or kinds of them, the cut model lacks.
+Recipe fitted(Recipe recipe, const ModelConfig& config) {
+  SparsityConfig& sparsity = recipe.sparsity;
+  if (sparsity.layer_names.empty()) return recipe;
+  const Transformer model(config);
+  for (size_t i = sparsity.layer_names.size(); i-- > 0;) {
+    if (std::ranges::any_of(model.parameters().list(), [&](const Parameter& parameter) {
+          return is_sparse(sparsity, parameter.name) && has_part(parameter.name, sparsity.layer_names[i]);
+        }))
+      continue;
+    sparsity.layer_names.erase(sparsity.layer_names.begin() + static_cast<std::ptrdiff_t>(i));
+    sparsity.layer_sparsities.erase(sparsity.layer_sparsities.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return recipe;
+}
+
 ArenaSizes sizes_of(const ModelConfig& config, Recipe recipe, const Mesh& mesh) {
   recipe.batch.reduction_shards /= mesh.data;
-  return measure_arenas(config, recipe, Mesh{});
+  return measure_arenas(config, fitted(std::move(recipe), config), Mesh{});
 }
 
 Parameters& in_place(Transformer& model, const Recipe& recipe, Arena& arena) {
-  set_recipe_patterns(model.parameters(), model.parameters(), recipe, nullptr);
+  set_recipe_patterns(model.parameters(), model.parameters(), fitted(recipe, model.config()), nullptr);
   model.parameters().allocate(arena, wide_of(model.config().dtype));
   model.allocate_packed_weights(arena, recipe.batch.micro_sequences * model.config().context);
   model.parameters().initialize(1);

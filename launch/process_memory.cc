@@ -19,6 +19,9 @@ constexpr int kLarge_bytes = 2 << 20;
 // Micro-batches after which the allocator has found a place for all that is taken and freed in them.
 constexpr int kRounds = 12;
 
+// A large model's rows have weights at densities where so small a one's would have none.
+constexpr double kMostSparse = 0.99;
+
 ModelConfig cut(ModelConfig model) {
   const int64_t head_size = model.head_size();
   model.layers = 1;
@@ -44,6 +47,7 @@ Recipe cut(const Recipe& recipe, const ModelConfig& small) {
     work.sparsity.sparsity = recipe.sparsity.target_sparsity();
     work.sparsity.pattern = PatternKind::kUnstructured;
   }
+  work.sparsity.sparsity = std::min(work.sparsity.sparsity, kMostSparse);
   work.weights.clear();  // of a model with other sizes
   work.topology.clear();
   return work;

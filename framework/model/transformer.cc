@@ -249,7 +249,14 @@ void Transformer::allocate_packed_weights(Arena& arena, int64_t tokens, bool sha
 void Transformer::allocate_embedding_sum(Arena& arena) {
   const ModelConfig& config = state_->config;
   if (!config.tie_embeddings || !state_->embedding) return;
-  const int64_t elements = state_->parameters.most_elements(state_->embedding->weight());
+  const Parameters& parameters = state_->parameters;
+  const int index = state_->embedding->weight();
+  const Parameter& weight = parameters.list()[static_cast<size_t>(index)];
+  const auto& later = parameters.hardly_sparse_later();
+  int64_t elements = parameters.most_elements(index);
+  // Weights that compete with those of other matrices may move here.
+  if (weight.place.whole == 0 && std::ranges::find(later, ParameterRun{index}) != later.end())
+    elements = std::min(weight.shape.elements(), parameters.elements());
   state_->embedding_sum = arena.allocate(wide_of(config.dtype), {elements});
 }
 

@@ -76,6 +76,26 @@ TEST_F(SparseRun, EmbeddingAndHeadMayBeSparseOnAnyRanks) {
   }
 }
 
+// Among all matrices the embedding's weights may win, and it has more of them than at first.
+TEST_F(SparseRun, ATiedEmbeddingMayGainFromAllOthers) {
+  const std::vector<std::string> more = {
+      "--set", "sparsity.global=true",      "--set", "sparsity.embedding=true",
+      "--set", "sparsity.head=true",        "--set", "sparsity.drop_fraction=0.99",
+      "--set", "model.tie_embeddings=true", "--set", "batch.reduction_shards=2"};
+  const Outcome outcome = run_fern(train("gains", sparse("rigl", more)));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+// Time and memory are tried on a model of fewer layers.
+TEST_F(SparseRun, AnyLayerMayHaveASparsityOfItsOwn) {
+  const std::vector<std::string> more = {"--set", "sparsity.layers={\"layers.1\"=0.6}"};
+  const Outcome run = run_fern(train("layers", sparse("static", more))),
+                plan = run_fern({"plan", (folder_ / "recipe.toml").string(), "--set",
+                                 "sparsity.method=static", more[0], more[1]});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+}
+
 TEST_F(SparseRun, MetricsSayHowTheTopologyFares) {
   ASSERT_EQ(run_fern(train("watched", sparse("rigl"))).exit_code, 0);
   std::istringstream lines(text_of(folder_ / "watched" / "metrics.jsonl"));
