@@ -147,7 +147,8 @@ class Judge {
       least_still_s = std::min(least_still_s, r.still_s);
       places[place_of(r)].push_back(rank);
     }
-    if (least_still_s < patience_s_) return std::nullopt;
+    // None is here: all have left, or are leaving.
+    if (places.empty() || least_still_s < patience_s_) return std::nullopt;
     if (places.size() < 2) return all_in_one_place(least_still_s);
     const auto& [place, fault] =
         *std::ranges::min_element(places, {}, [](const auto& entry) { return entry.second.size(); });

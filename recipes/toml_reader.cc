@@ -41,7 +41,7 @@ std::vector<std::string_view> top_names() {
                fmt::join(top_names(), ", "));
   std::string hint = did_you_mean(name, names_in(section));
   for (const Field& field : fields())
-    if (field.name() == name) hint = fmt::format(" (did you mean \"{}\"?)", field.key);
+    if (hint.empty() && field.name() == name) hint = fmt::format(" (did you mean \"{}\"?)", field.key);
   fail_usage("{}: unknown key {}.{}{}; [{}] takes {}", where, section, name, hint, section,
              fmt::join(names_in(section), ", "));
 }

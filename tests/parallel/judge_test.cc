@@ -94,6 +94,12 @@ TEST(Judge, RankThatLeftWhileOthersWaitIsAtFault) {
   EXPECT_EQ(at_fault({waiting(10), left}), std::vector<int>{1});
 }
 
+TEST(Judge, NothingIsSaidWhenAllHaveLeft) {
+  Sighting left = working(20);
+  left.presence = Presence::kLeft;
+  EXPECT_FALSE(judge(std::vector<Sighting>{left, left}, 0, kStall_s));
+}
+
 TEST(Judge, MostRanksAreRightAboutTheCall) {
   Sighting other = waiting(1);
   other.other_call = other.waits_for;

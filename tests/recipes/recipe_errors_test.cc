@@ -41,6 +41,7 @@ const Refused kRefused[] = {
     {"TooLarge", {"data.balance.alpha=1.5"}, {"expected a number, 0 to 1, got 1.5"}},
     {"NotANumber", {"optimizer.learning_rate=nan"}, {"optimizer.learning_rate", "got nan"}},
     {"UnknownName", {"optimizer.schedule=cosin"}, {"one of \"constant\"", "did you mean \"cosine\""}},
+    {"KeyOfAnotherSectionThatIsNear", {"model.expert.count=4"}, {"did you mean \"experts\""}},
     {"UnknownDtype", {"model.dtype=f16"}, {"\"f32\"", "\"bf16\""}},
     {"Cuda", {"train.device=cuda"}, {"comes later", "\"cpu\""}},
     {"HeadsThatDoNotGoRound", {"parallel.tensor=3"}, {"parallel.tensor = 3", "model.kv_heads = 2", "1, 2"}},
