@@ -18,10 +18,16 @@ struct WeightsModel {
     arena = sized_arena("parameters", [&](Arena& a) { parameters().allocate(a, DType::kF32); });
   }
   Parameters& parameters() { return transformer.parameters(); }
-  // Weights as large as trained ones, so that a wrong formula shows in the logits.
+  // Matrices as large as trained ones and gains that differ, so that a wrong formula shows in the logits; but
+  // gains about 1, since scores of hundreds would magnify every rounding.
   void initialize(uint64_t seed) {
     parameters().initialize(seed);
-    for (float& value : parameters().values().values<float>()) value *= 8;
+    for (size_t i = 0; i < parameters().list().size(); ++i) {
+      const bool is_norm = parameters().list()[i].kind == ParameterKind::kNorm;
+      float gain = 0.75F;
+      for (float& value : parameters().value(static_cast<int>(i)).values<float>())
+        value *= is_norm ? gain = gain < 1.25F ? gain + 0.0625F : 0.75F : 8.0F;
+    }
     parameters().note_change();
   }
   // Fails unless the reference reads the same logits out of an exported folder.
