@@ -67,7 +67,8 @@ class TrainCommand {
     const ContinuedRun* beginning = continued ? &*continued : nullptr;
     const ArenaSizes sizes =
         measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()));
-    say_what_comes(data, model, sizes, largest_arenas(model, recipe_, mesh_, beginning));
+    say_what_comes(data, model, peak_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank())),
+                   largest_arenas(model, recipe_, mesh_, beginning));
     data.verify(communicator_.local_rank(), communicator_.local_size());
     if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);
