@@ -1,14 +1,11 @@
 #include "framework/core/error.h"
 #include "recipes/checks.h"
+#include "recipes/places.h"
 
 namespace fern {
 
 void check_sparsity(const Recipe& recipe) {
-  try {
-    validate(recipe.sparsity, recipe.train.steps);
-  } catch (const Error& error) {
-    fail_usage("{}: {}", recipe.file.string(), error.what());
-  }
+  with_places(recipe, [&] { validate(recipe.sparsity, recipe.train.steps); });
   const SparsityMethod method = recipe.sparsity.method;
   if (method != SparsityMethod::kDense && recipe.sparsity.head && !recipe.sparsity.embedding &&
       recipe.model.tie_embeddings)

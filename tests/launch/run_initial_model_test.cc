@@ -177,6 +177,13 @@ TEST_F(InitialModel, PrepareTakesItsTokenizer) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
 }
 
+TEST_F(InitialModel, ASizeThatDoesNotFitIsRefusedWithItsPlace) {
+  expect_refused({"sparsity.method=static", "sparsity.pattern=block", "sparsity.block=7"},
+                 "--set sparsity.block=7: sparsity.block: blocks of 7 x 7 do not divide");
+  expect_refused({"sparsity.method=static", "sparsity.layers={nothing=0.5}"},
+                 "--set sparsity.layers={nothing=0.5}: sparsity.layers: expected whole parts");
+}
+
 TEST_F(InitialModel, AnotherNumberOfEveryMIsRefused) {
   ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("two_of_four"), "--pattern", "n_of_m"}).exit_code,
             0);
@@ -190,6 +197,8 @@ TEST_F(InitialModel, WhatDoesNotFitIsRefused) {
                     topology = "sparsity.topology=" + path("source");
   expect_refused({weights, "model.layers=3"}, "2 (here 3)");
   expect_refused({weights, "sparsity.method=magnitude", "sparsity.sparsity=0.5"}, "prunes what is dense");
+  expect_refused({weights, "sparsity.method=magnitude", "sparsity.sparsity=0.5"},
+                 "--set sparsity.method=magnitude: ");
   expect_refused({weights, "sparsity.method=static", "sparsity.pattern=block", "sparsity.block=4"},
                  "blocks of 1 x 1 there and of 4 x 4 here");
   expect_refused({weights, "sparsity.method=static", "sparsity.attention=false"}, "dense here");
