@@ -10,6 +10,7 @@
 #include "framework/train/topology.h"
 #include "framework/train/trainer.h"
 #include "launch/initial_model.h"
+#include "launch/product_report.h"
 #include "launch/text.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
@@ -66,7 +67,8 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   const bool grows = traits_of(recipe.sparsity.method).grows;
   Arena arena = Arena::measuring("topology");
   if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
-  sizes.update = bytes_of_update(*method, parameters, whole, mesh.tensor > 1);
+  sizes.for_a_while =
+      std::max(sizes.for_a_while, bytes_of_update(*method, parameters, whole, mesh.tensor > 1));
   SoloPatternLink nobody;
   const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
@@ -146,7 +148,11 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
   // What is put aside while patterns change.
   if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.all;
-  if (method) add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
+  if (method) {
+    sizes.for_a_while =
+        product_report_bytes(model.parameters(), config, recipe.batch.micro_sequences * config.context);
+    add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
+  }
   return sizes;
 }
 
@@ -223,8 +229,9 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
   if (arenas.all_patterns > 0)
     items.push_back(
         {"all patterns", arenas.all_patterns, "of the whole model, on rank 0 while it saves", true});
-  if (arenas.update > 0)
-    items.push_back({"topology update", arenas.update, "patterns before and after, and what choosing takes"});
+  if (arenas.for_a_while > 0)
+    items.push_back({"for a while", arenas.for_a_while,
+                     "while products are timed at first, or patterns change: those before and after"});
   if (mesh.ranks() > 1) {
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});

@@ -28,7 +28,7 @@ struct ArenaSizes {
   // a rank's shares of sparse matrices may get more weights.
   size_t room = 0, optimizer_room = 0, reduction_room = 0;
   size_t all_patterns = 0;  // of the whole model, on rank 0 while it saves: no arena
-  size_t update = 0;        // for a while, when patterns change: no arena
+  size_t for_a_while = 0;   // when products are timed at first, or when patterns change: no arena
 
   size_t total() const {
     return values + gradients + packed + optimizer + reduction + activations + topology + patterns;
