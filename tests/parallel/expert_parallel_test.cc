@@ -1,62 +1,29 @@
 // Whole training runs of ranks that share experts, held to the run of one process.
 #include <algorithm>
-#include <map>
-
-#include "tests/parallel/small_run.h"
+#include "parallel/layer_split.h"
+#include "tests/parallel/run_cases.h"
 
 namespace fern {
 namespace {
 
-struct Case {
-  std::string name;
-  Variant variant;
-  int ranks = 0;            // for which it is; 0: any
-  double tolerance = 1e-5;  // relative, of each step's loss
-};
-
-void PrintTo(const Case& entry, std::ostream* out) { *out << entry.name; }
-
-// All ranks share the experts, but where the case says how many.
-Variant on_all_ranks(Variant variant) {
-  if (variant.expert == 0) variant.expert = world().size();
-  variant.peak = 3e-3;  // where rounding does not grow
-  variant.shards = variant.virtual_stages == 1 ? 12 : 6;
-  return variant;
-}
-
-Variant alone(Variant variant) {
-  variant = on_all_ranks(variant);
-  variant.expert = variant.tensor = variant.pipeline = variant.virtual_stages = variant.context = 1;
-  variant.zero = 0;
-  return variant;
-}
-
-class ExpertParallelRun : public testing::TestWithParam<Case> {
+class ExpertParallelRun : public RunCase {
  protected:
-  void SetUp() override {
-    if (world().size() == 1 || (GetParam().ranks != 0 && world().size() != GetParam().ranks))
-      GTEST_SKIP() << "not of so many ranks";
-  }
-  // The losses of steps first + 1, first + 2, ...
-  static void expect_losses_of_one_process(const std::vector<double>& losses, size_t first = 0) {
-    static std::map<std::string, std::vector<double>> of_one;
-    std::vector<double>& expected = of_one[GetParam().name];
-    if (expected.empty()) expected = run_alone(alone(GetParam().variant)).losses;
-    ASSERT_LE(first + losses.size(), expected.size());
-    for (size_t i = 0; i < losses.size(); ++i)
-      ASSERT_NEAR(losses[i], expected[first + i], GetParam().tolerance * expected[first + i])
-          << "step " << first + i + 1;
+  // All ranks share the experts, but where the case says how many.
+  Variant here() const override {
+    Variant variant = GetParam().variant;
+    if (variant.expert == 0) variant.expert = world().size();
+    variant.shards = variant.virtual_stages == 1 ? 12 : 6;
+    return smooth(variant);
   }
 };
 
-constexpr int64_t kStopped = 8, kResumed = 12;  // steps after which runs stop
-constexpr const char* kCheckpoint = "step-000008";
-
+// Patterns change after step 6; rows are scored before and after a run stops after kStop.
 SparsityConfig sparse(SparsityMethod method) {
   SparsityConfig config;
   config.method = method;
   config.sparsity = 0.75;
-  config.interval = 10;
+  config.interval = 6;
+  config.stop = 1;
   config.scoring_steps = 2;
   return config;
 }
@@ -102,28 +69,16 @@ INSTANTIATE_TEST_SUITE_P(
               .sparsity = sparse(SparsityMethod::kGradual),
               .expert = 2},
              4},
-        Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, 2e-2}),
-    [](const auto& info) { return info.param.name; });
+        Case{"bf16", {.experts = kExperts, .dtype = DType::kBF16, .expert = 0}, 2, kRoundingOfBF16}),
+    name_of_case);
 
-TEST_P(ExpertParallelRun, LossesAreThoseOfOneProcess) {
-  const SharedFolder folder("expert");
-  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
-  run.run();
-  ASSERT_EQ(std::ssize(run.losses), kSteps);
-  expect_losses_of_one_process(run.losses);
-}
+TEST_P(ExpertParallelRun, LossesAreThoseOfOneProcess) { expect_losses_of_one_process(run_of_ranks()); }
 
-// Every rank logs the same numbers, and what several hold has the same bits on them; the same run again has
-// the same bits altogether.
+// What several ranks hold has the same bits on them, and the same run again has the same bits altogether.
 TEST_P(ExpertParallelRun, RanksAgreeToTheBitAndSoDoRuns) {
   const SharedFolder folder("agree");
-  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
-  run.run(4);
-  std::vector<double> told = run.losses;
-  told.insert(told.end(), run.norms.begin(), run.norms.end());
-  std::vector<double> sum = told;
-  world().all_reduce_sum(sum);
-  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], world().size() * told[i]) << i;
+  SmallRun run(world(), folder.path(), here());
+  run.run(3);
   // What ranks hold in common adds up to so many times what each of them holds.
   const SmallRun::AllValues all(run);
   const MeshPlace& place = run.communicators.place();
@@ -143,86 +98,39 @@ TEST_P(ExpertParallelRun, RanksAgreeToTheBitAndSoDoRuns) {
     for (size_t i = 0; holds && i < values.size(); ++i)
       ASSERT_EQ(values[i], holders[0] * mine[i]) << parameter.name << "[" << i << "]";
   }
-  const SharedFolder again_folder("again");
-  SmallRun again(world(), again_folder.path(), on_all_ranks(GetParam().variant));
-  again.run(4);
-  EXPECT_EQ(again.losses, run.losses);
-  EXPECT_EQ(again.norms, run.norms);
-  EXPECT_EQ(again.hash(), run.hash());
+  const RunResult again = run_on_all(here(), 3);
+  EXPECT_EQ(again.losses, run.result.losses);
+  EXPECT_EQ(again.norms, run.result.norms);
+  EXPECT_EQ(again.weights, run.result.weights);
 }
 
 // Stopped under one layout, gone on with under the other.
 TEST_P(ExpertParallelRun, StoppedHereAndResumedAloneGoesOn) {
-  const SharedFolder folder("stopped");
-  SmallRun first(world(), folder.path(), on_all_ranks(GetParam().variant));
-  first.run(kStopped);
-  world().barrier();
-  const auto solo = make_solo_communicator();
-  SmallRun second(*solo, testing_data::fresh_folder("resumed"), alone(GetParam().variant));
-  second.trainer->resume(folder.path() / kCheckpoint);
-  second.run(kResumed);
-  expect_losses_of_one_process(second.losses, kStopped);
+  expect_losses_of_one_process(stop_here_resume_alone(here()));
 }
 
 TEST_P(ExpertParallelRun, StoppedAloneAndResumedHereGoesOn) {
-  const SharedFolder folder("alone");
-  if (world().rank() == 0) {
-    const auto solo = make_solo_communicator();
-    SmallRun first(*solo, folder.path(), alone(GetParam().variant));
-    first.run(kStopped);
-  }
-  world().barrier();
-  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
-  second.trainer->resume(folder.path() / kCheckpoint);
-  second.run(kResumed);
-  expect_losses_of_one_process(second.losses, kStopped);
+  expect_losses_of_one_process(stop_alone_resume_here(here()));
 }
 
 // With data ranks that each hold all experts.
 TEST_P(ExpertParallelRun, StoppedWithAllExpertsAndResumedHereGoesOn) {
-  const SharedFolder folder("data");
-  Variant data = alone(GetParam().variant);
+  Variant data = here().alone();
   data.zero = 1;
   if (data.shards % world().size() != 0) GTEST_SKIP() << "shards for fewer data ranks";
+  const SharedFolder folder("data");
   SmallRun first(world(), folder.path(), data);
-  first.run(kStopped);
-  world().barrier();
-  SmallRun second(world(), folder.path(), on_all_ranks(GetParam().variant));
-  second.trainer->resume(folder.path() / kCheckpoint);
-  second.run(kResumed);
-  expect_losses_of_one_process(second.losses, kStopped);
+  first.run(kStop);
+  SmallRun second(world(), folder.path(), here());
+  second.resume(folder.path(), kStop);
+  second.run();
+  expect_losses_of_one_process(second.result);
 }
 
 // What ranks that share experts log of patterns is what one process logs, and so are the patterns.
-TEST_P(ExpertParallelRun, TopologyIsThatOfOneProcess) {
-  if (GetParam().variant.sparsity.method == SparsityMethod::kDense) GTEST_SKIP() << "it is dense";
-  const SharedFolder folder("topology");
-  SmallRun run(world(), folder.path(), on_all_ranks(GetParam().variant));
-  run.run(kResumed);
-  const Reference one = run_alone(alone(GetParam().variant), kResumed);
-  ASSERT_EQ(run.updates.size(), one.updates.size());
-  for (size_t i = 0; i < one.updates.size(); ++i) {
-    EXPECT_EQ(run.updates[i].counts.grown, one.updates[i].counts.grown);
-    EXPECT_EQ(run.updates[i].counts.dropped, one.updates[i].counts.dropped);
-    EXPECT_EQ(run.updates[i].nonzeros, one.updates[i].nonzeros);
-    if (world().rank() == 0) {
-      EXPECT_EQ(run.updates[i].hash, one.updates[i].hash);
-    }
-  }
-  ASSERT_EQ(run.watched_weights.size(), one.watched_weights.size());
-  for (size_t i = 0; i < one.watched_weights.size(); ++i) {
-    const std::vector<WeightMetrics>&got = run.watched_weights[i].weights,
-          &expected = one.watched_weights[i].weights;
-    ASSERT_EQ(got.size(), expected.size());
-    for (size_t w = 0; w < got.size(); ++w) {
-      EXPECT_EQ(got[w].name, expected[w].name);
-      EXPECT_EQ(got[w].nonzeros, expected[w].nonzeros) << got[w].name;
-      EXPECT_EQ(got[w].active_rows, expected[w].active_rows) << got[w].name;
-      EXPECT_EQ(got[w].ever_active, expected[w].ever_active) << got[w].name;
-      EXPECT_NEAR(got[w].gradient_norm, expected[w].gradient_norm, 1e-4 * expected[w].gradient_norm)
-          << got[w].name;
-    }
-  }
+TEST_P(ExpertParallelRun, LogsWhatOneProcessLogs) {
+  expect_topology_of_one_process(run_of_ranks());
+  expect_logs_of_one_process(run_of_ranks(), 1e-4);
 }
 
 double sum_over_ranks(int64_t value) {
@@ -240,7 +148,7 @@ double most_of_ranks(int64_t value) {
 
 TEST_P(ExpertParallelRun, TakesTheMemoryThatIsPlanned) {
   const SharedFolder folder("memory");
-  const Variant variant = on_all_ranks(GetParam().variant);
+  const Variant variant = here();
   SmallRun run(world(), folder.path(), variant);
   const Mesh& mesh = run.communicators.mesh();
   const Parameters& parameters = run.model.parameters();
@@ -255,50 +163,45 @@ TEST_P(ExpertParallelRun, TakesTheMemoryThatIsPlanned) {
 
 TEST_P(ExpertParallelRun, SendsGradientsAsPlanned) {
   const SharedFolder folder("traffic");
-  const Variant variant = on_all_ranks(GetParam().variant);
+  const Variant variant = here();
   SmallRun run(world(), folder.path(), variant);
   run.run(2);
   const Mesh& mesh = run.communicators.mesh();
   const Parameters& parameters = run.model.parameters();
   const int64_t replica = replica_index(mesh, run.communicators.place());
-  EXPECT_EQ(run.sent_bytes,
+  EXPECT_EQ(run.result.sent_bytes,
             2 * (data_sent_bytes(parameters, mesh, variant.shards, replica) +
                  12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, replica)));
 }
 
-// What a run has come to.
-struct End {
-  std::vector<double> losses, norms;  // on the first rank
-  std::string weights, moments, topology;
-  bool operator==(const End&) const = default;
-};
-
-// Of a run on the first `ranks`.
-End end_of(Variant variant, int64_t ranks) {
+// Of a run of `ranks` of the ranks.
+RunResult end_of(Variant variant, int64_t ranks) {
   const SharedFolder folder("end");
   variant.tied = false;
   variant.experts = kExperts;
   variant.shards = 12;
   const bool runs = world().rank() < ranks;
   const auto group = world().group(Axis::kWorld, runs ? 0 : 1);
-  End end;
-  if (runs) {
-    SmallRun run(*group, folder.path(), variant);
-    run.run(kStopped);
-    if (world().rank() == 0) end = {run.losses, run.norms, {}, {}, {}};
-  }
-  world().barrier();
-  const Manifest manifest = read_manifest(folder.path() / kCheckpoint);
-  end.weights = manifest.weights_hash;
-  end.moments = manifest.optimizer_hash;
-  end.topology = manifest.topology_hash;
-  return end;
+  if (!runs) return {};
+  SmallRun run(*group, folder.path(), variant);
+  run.run(7);
+  return run.result;
+}
+
+void expect_same_end(const RunResult& got, const RunResult& expected, const char* where) {
+  if (world().rank() != 0) return;
+  SCOPED_TRACE(where);
+  EXPECT_EQ(got.losses, expected.losses);
+  EXPECT_EQ(got.norms, expected.norms);
+  EXPECT_EQ(got.weights, expected.weights);
+  EXPECT_EQ(got.moments, expected.moments);
+  EXPECT_EQ(got.topology, expected.topology);
 }
 
 // All experts are used by every token, so it is known how many rows leave.
 TEST_P(ExpertParallelRun, SendsRowsAsPlanned) {
   const SharedFolder folder("rows");
-  Variant variant = on_all_ranks(GetParam().variant);
+  Variant variant = here();
   variant.experts.active = 8;
   variant.experts.capacity_factor = 0;
   SmallRun run(world(), folder.path(), variant);
@@ -310,9 +213,10 @@ TEST_P(ExpertParallelRun, SendsRowsAsPlanned) {
     expected += static_cast<double>(2 * 12 * mesh.context * mesh.tensor * traffic.counts_bytes);
     // Of the 8 rows of a token, those that stay are for as many experts as its rank has: 8 / E on average
     // over ranks, which see different numbers of tokens; so E divides 8 here.
-    expected += static_cast<double>(run.tokens * mesh.tensor * (8 - 8 / mesh.expert) * traffic.row_bytes);
+    expected +=
+        static_cast<double>(run.result.tokens * mesh.tensor * (8 - 8 / mesh.expert) * traffic.row_bytes);
   }
-  EXPECT_EQ(sum_over_ranks(run.expert_sent_bytes), expected);
+  EXPECT_EQ(sum_over_ranks(run.result.expert_sent_bytes), expected);
 }
 
 // How data, ZeRO, stages and shards of a rank are laid out beside the shares of experts changes no bit.
@@ -322,13 +226,13 @@ TEST(ExpertParallel, OtherAxesChangeNoBit) {
        {std::pair{SparsityMethod::kDense, 3}, {SparsityMethod::kStatic, 3}, {SparsityMethod::kRigl, 2}}) {
     Variant variant = {.sparsity = sparse(method), .expert = 2};
     variant.sparsity.interval = 3;
-    const End expected = end_of(variant, 2);
+    const RunResult expected = end_of(variant, 2);
     for (variant.zero = 0; variant.zero <= most; ++variant.zero) {
       SCOPED_TRACE(testing::Message() << name_of(method) << ", zero " << variant.zero);
-      EXPECT_EQ(end_of(variant, 2), expected);
-      EXPECT_EQ(end_of(variant, 4), expected) << "beside data";
+      expect_same_end(end_of(variant, 2), expected, "alone");
+      expect_same_end(end_of(variant, 4), expected, "beside data");
       variant.pipeline = 2;
-      EXPECT_EQ(end_of(variant, 4), expected) << "on two stages";
+      expect_same_end(end_of(variant, 4), expected, "on two stages");
       variant.pipeline = 1;
     }
   }
