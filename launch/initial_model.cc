@@ -13,6 +13,7 @@
 #include "framework/train/trainer.h"
 #include "framework/train/upcycled_model.h"
 #include "launch/known_patterns.h"
+#include "recipes/places.h"
 
 namespace fern {
 
@@ -79,6 +80,27 @@ std::vector<SparseRun> sized_runs(const Parameters& parameters, const Method& me
   return runs_of(parameters, method, std::move(patterns));
 }
 
+// set_recipe_patterns(), its errors without a place.
+std::unique_ptr<Method> set_patterns(Parameters& parameters, Parameters& whole, const Recipe& recipe,
+                                     const LoadedModel* weights, const ContinuedRun* continued) {
+  std::unique_ptr<Method> method = make_method(recipe.sparsity, whole, recipe.train.steps, recipe.seed);
+  if (!method) return nullptr;
+  std::vector<SparseRun> given;
+  if (continued == nullptr)
+    given = given_runs(whole, recipe, *method, weights);
+  else if (!continued->budget.empty())
+    given = sized_runs(whole, *method, continued->budget);
+  if (&whole != &parameters) set_first_sizes(whole, *method, given);
+  if (given.empty()) {
+    set_initial_patterns(parameters, *method);
+    return method;
+  }
+  set_first_patterns(parameters, *method, runs_in(parameters, whole, std::move(given)));
+  MethodSetup setup = method->setup();
+  setup.budget = block_counts(whole, *method);
+  return make_method(std::move(setup));
+}
+
 // What a dense model is as one with experts, in place of it.
 std::unique_ptr<LoadedModel> upcycled(LoadedModel dense, const ModelConfig& config, uint64_t seed) {
   Transformer model(config);
@@ -128,22 +150,7 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
 
 std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& whole, const Recipe& recipe,
                                             const LoadedModel* weights, const ContinuedRun* continued) {
-  std::unique_ptr<Method> method = make_method(recipe.sparsity, whole, recipe.train.steps, recipe.seed);
-  if (!method) return nullptr;
-  std::vector<SparseRun> given;
-  if (continued == nullptr)
-    given = given_runs(whole, recipe, *method, weights);
-  else if (!continued->budget.empty())
-    given = sized_runs(whole, *method, continued->budget);
-  if (&whole != &parameters) set_first_sizes(whole, *method, given);
-  if (given.empty()) {
-    set_initial_patterns(parameters, *method);
-    return method;
-  }
-  set_first_patterns(parameters, *method, runs_in(parameters, whole, std::move(given)));
-  MethodSetup setup = method->setup();
-  setup.budget = block_counts(whole, *method);
-  return make_method(std::move(setup));
+  return with_places(recipe, [&] { return set_patterns(parameters, whole, recipe, weights, continued); });
 }
 
 void take_room_of_shares(Parameters& parameters, const Parameters& whole, const Recipe& recipe,

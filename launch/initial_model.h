@@ -40,8 +40,8 @@ std::unique_ptr<LoadedModel> load_initial_weights(const Recipe& recipe, const Mo
 // - else the method's own.
 // Where the run is `continued` (else null), patterns of the same sizes, in place of which its checkpoint's
 // come.
-// REQUIRES: before allocate(). Errors (kBadUsage): patterns that the recipe's [sparsity] cannot begin with;
-// those of make_method().
+// REQUIRES: before allocate(). Errors (kBadUsage), with their places (recipes/places.h): patterns that the
+// recipe's [sparsity] cannot begin with; those of make_method().
 std::unique_ptr<Method> set_recipe_patterns(Parameters& parameters, Parameters& whole, const Recipe& recipe,
                                             const LoadedModel* weights,
                                             const ContinuedRun* continued = nullptr);

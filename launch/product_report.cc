@@ -52,4 +52,12 @@ std::vector<std::string> product_report(const Parameters& parameters, const Mode
   return lines;
 }
 
+size_t product_report_bytes(const Parameters& parameters, const ModelConfig& model, int64_t tokens) {
+  size_t most = 0;
+  for (const auto& [run, pattern] : parameters.sparse_runs())
+    if (parameters.is_multiplied(run))
+      most = std::max(most, measuring_bytes(pattern, model.dtype, std::min(tokens, kMostTokens)));
+  return most;
+}
+
 }  // namespace fern

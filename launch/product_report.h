@@ -15,5 +15,7 @@ namespace fern {
 // dense. A line says so where the kind that is taken is the slower one.
 std::vector<std::string> product_report(const Parameters& parameters, const ModelConfig& model,
                                         int64_t tokens);
+// What it takes for a while.
+size_t product_report_bytes(const Parameters& parameters, const ModelConfig& model, int64_t tokens);
 
 }  // namespace fern

@@ -10,6 +10,7 @@
 #include "framework/train/topology.h"
 #include "framework/train/trainer.h"
 #include "launch/initial_model.h"
+#include "launch/product_report.h"
 #include "launch/text.h"
 #include "parallel/layer_split.h"
 #include "parallel/parallelize.h"
@@ -35,23 +36,30 @@ size_t bytes_of_all_patterns(const Method& method, const Parameters& whole, bool
   return static_cast<size_t>(bytes);
 }
 
-// What ranks that share matrices have of whole ones while patterns change: those before and after, what may
-// grow, and the values of one matrix as they come, in words and in place.
-size_t bytes_of_update(const Method& method, const Parameters& parameters, const Parameters& whole) {
+// What an update takes for a while: the patterns before and after, what may grow, what choosing among the
+// blocks of one matrix takes, and generations before and after. Where ranks share matrices these are of whole
+// ones, with the values of one as they come, in words and in place.
+size_t bytes_of_update(const Method& method, const Parameters& parameters, const Parameters& whole,
+                       bool are_shared) {
   const SparsityConfig& config = method.setup().config;
   if (config.method == SparsityMethod::kStatic) return 0;
+  constexpr size_t kChoice_bytes = 3 * sizeof(uint64_t);  // of a block: worths, and two lists of positions
   size_t bytes = 0, largest = 0;
-  for (const SparseWeight& weight : method.setup().weights) {
+  for (size_t i = 0; i < method.setup().weights.size(); ++i) {
+    const SparseWeight& weight = method.setup().weights[i];
     if (parameters.find(weight.name) < 0) continue;
+    const size_t candidates = method.scored() ? static_cast<size_t>(method.most_candidates(i)) : 0;
     const auto values =
         static_cast<size_t>(whole.list()[static_cast<size_t>(whole.find(weight.name))].nonzeros);
     const size_t blocks = values / static_cast<size_t>(weight.block.elements());
-    bytes += 2 * blocks * sizeof(uint16_t);
-    if (method.scored())
-      bytes += static_cast<size_t>(config.drop_fraction * static_cast<double>(blocks)) * sizeof(Candidate);
-    largest = std::max(largest, values);
+    const auto rows = static_cast<size_t>(weight.rows / weight.block.rows);
+    bytes += 2 * (blocks * sizeof(uint16_t) + rows * sizeof(int64_t)) + candidates * sizeof(Candidate);
+    largest = std::max(largest, blocks * kChoice_bytes + 2 * candidates * sizeof(uint64_t) +
+                                    (are_shared ? 3 * values * sizeof(float) : 0));
   }
-  return bytes + 3 * largest * sizeof(float);
+  if (traits_of(config.method).grows)
+    bytes += static_cast<size_t>(parameters.padded_elements()) * sizeof(uint16_t);
+  return bytes + largest;
 }
 
 void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters& parameters,
@@ -59,7 +67,8 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   const bool grows = traits_of(recipe.sparsity.method).grows;
   Arena arena = Arena::measuring("topology");
   if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
-  if (mesh.tensor > 1) sizes.update = bytes_of_update(*method, parameters, whole);
+  sizes.for_a_while =
+      std::max(sizes.for_a_while, bytes_of_update(*method, parameters, whole, mesh.tensor > 1));
   SoloPatternLink nobody;
   const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
@@ -139,12 +148,50 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   if (mesh.tensor > 1) sizes.activations += RankTensorAxis::bytes(mesh.tensor);
   // What is put aside while patterns change.
   if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.all;
-  if (method) add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
+  if (method) {
+    sizes.for_a_while =
+        product_report_bytes(model.parameters(), config, recipe.batch.micro_sequences * config.context);
+    add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
+  }
   return sizes;
 }
 
 Arena flat_arena(std::string name, size_t bytes, size_t room, Device device) {
   return bytes < room ? Arena::reserving(std::move(name), room) : Arena(std::move(name), room, device);
+}
+
+namespace {
+
+// A run that prunes is largest after its first update at times: nearly all weights exist still, and now with
+// patterns. None where it begins with its patterns.
+std::optional<ContinuedRun> after_first_pruning(const ModelConfig& config, Recipe recipe) {
+  if (!traits_of(recipe.sparsity.method).prunes) return std::nullopt;
+  recipe.sparsity.global = false;  // how many blocks of which weights go is known from their values alone
+  Transformer model(config);
+  const std::unique_ptr<Method> method =
+      set_recipe_patterns(model.parameters(), model.parameters(), recipe, nullptr);
+  int64_t step = 1;
+  while (step <= recipe.train.steps && !method->updates_after(step)) ++step;
+  if (step > recipe.train.steps) return std::nullopt;
+  std::vector<Pattern> patterns;
+  for (size_t i = 0; i < method->setup().weights.size(); ++i) patterns.push_back(method->initial(i));
+  const std::vector<WeightView> views(patterns.begin(), patterns.end());
+  const std::vector<Change> changes = method->counts(step, views);
+  ContinuedRun run;
+  for (size_t i = 0; i < views.size(); ++i) run.budget.push_back(views[i].blocks() - changes[i].drop);
+  return run;
+}
+
+}  // namespace
+
+ArenaSizes peak_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
+                       const ContinuedRun* continued, const MeshPlace& place) {
+  const ArenaSizes first = measure_arenas(config, recipe, mesh, continued, place);
+  if (continued != nullptr) return first;
+  const std::optional<ContinuedRun> pruned = after_first_pruning(config, recipe);
+  if (!pruned) return first;
+  const ArenaSizes later = measure_arenas(config, recipe, mesh, &*pruned, place);
+  return later.total() > first.total() ? later : first;
 }
 
 ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
@@ -153,8 +200,8 @@ ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage)
     for (int64_t expert = 0; expert < mesh.expert; ++expert)
       for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
-        const ArenaSizes sizes = measure_arenas(config, recipe, mesh, continued,
-                                                {.stage = stage, .data = expert, .tensor = tensor});
+        const ArenaSizes sizes =
+            peak_arenas(config, recipe, mesh, continued, {.stage = stage, .data = expert, .tensor = tensor});
         if (sizes.total() > largest.total()) largest = sizes;
       }
   return largest;
@@ -182,8 +229,9 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
   if (arenas.all_patterns > 0)
     items.push_back(
         {"all patterns", arenas.all_patterns, "of the whole model, on rank 0 while it saves", true});
-  if (arenas.update > 0)
-    items.push_back({"whole weights", arenas.update, "of the layers here, while patterns change"});
+  if (arenas.for_a_while > 0)
+    items.push_back({"for a while", arenas.for_a_while,
+                     "while products are timed at first, or patterns change: those before and after"});
   if (mesh.ranks() > 1) {
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),
                      "what MPI keeps for messages under way"});

@@ -28,7 +28,7 @@ struct ArenaSizes {
   // a rank's shares of sparse matrices may get more weights.
   size_t room = 0, optimizer_room = 0, reduction_room = 0;
   size_t all_patterns = 0;  // of the whole model, on rank 0 while it saves: no arena
-  size_t update = 0;        // of whole weights, where ranks share them, while patterns change: no arena
+  size_t for_a_while = 0;   // when products are timed at first, or when patterns change: no arena
 
   size_t total() const {
     return values + gradients + packed + optimizer + reduction + activations + topology + patterns;
@@ -44,7 +44,10 @@ Arena flat_arena(std::string name, size_t bytes, size_t room, Device device = De
 // `continued` as in set_recipe_patterns().
 ArenaSizes measure_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued = nullptr, const MeshPlace& place = {});
-// Of the stage that needs most.
+// The same when the run needs most, which is when it begins, or after the first pruning.
+ArenaSizes peak_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
+                       const ContinuedRun* continued = nullptr, const MeshPlace& place = {});
+// Of the rank that needs most.
 ArenaSizes largest_arenas(const ModelConfig& model, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued = nullptr);
 

@@ -8,7 +8,7 @@ namespace fern {
 
 // Errors (kBadUsage): a required key not given; the first combination that cannot be. Each names the place of
 // the key to change and the values that would do.
-void check(const Recipe& recipe, const Settings& settings);
+void check(const Recipe& recipe);
 
 // The recipe of these settings, which come from `file`. Errors: those of check().
 Recipe checked_recipe(const Settings& settings, const std::filesystem::path& file);

@@ -73,7 +73,7 @@ std::vector<Field> what_exists() {
       {.key = "sparsity.topology",
        .place = [](Recipe& r) -> Place { return &r.topology; },
        .meaning =
-           "Whose patterns training starts from, in place of sparsity.sparsity and sparsity.distribution: a "
+           "Whose patterns training starts from, in place of sparsity.sparsity, layers and distribution: a "
            "sparse run or checkpoint; for static, set, rigl, srigl. Weights are random, or those of "
            "model.weights: an early checkpoint of the same run rewinds it (lottery tickets)."},
       {.key = "sparsity.attention",

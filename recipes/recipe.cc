@@ -12,6 +12,11 @@
 
 namespace fern {
 
+std::string Recipe::where(std::string_view key) const {
+  const auto found = places.find(key);
+  return found == places.end() ? file.string() : found->second;
+}
+
 std::filesystem::path Recipe::templates_folder() const { return file.parent_path() / data.templates; }
 
 std::string Recipe::name() const { return file.stem().string(); }
@@ -19,10 +24,13 @@ std::string Recipe::name() const { return file.stem().string(); }
 Recipe checked_recipe(const Settings& settings, const std::filesystem::path& file) {
   Recipe recipe;
   recipe.file = file;
-  for (const auto& [key, setting] : settings) assign(*find_field(key), recipe, setting.value);
+  for (const auto& [key, setting] : settings) {
+    assign(*find_field(key), recipe, setting.value);
+    recipe.places.emplace(key, setting.where);
+  }
   recipe.schedule.steps = recipe.train.steps;
   recipe.train.reduction_shards = recipe.batch.reduction_shards;
-  check(recipe, settings);
+  check(recipe);
   return recipe;
 }
 

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "framework/data/balance.h"
@@ -65,7 +67,11 @@ struct Recipe {
   Mesh mesh{.data = 0};
   double stall_s = 10;  // parallel.stall_seconds: until a rank that does not get on ends the run; 0: never
   EvaluateConfig evaluate;
+  // Of each key that it sets, where: "recipes/a.toml:12" or "--set model.layers=4".
+  std::map<std::string, std::string, std::less<>> places;
 
+  // What a message about the key begins with: its place, or the file where its default is in force.
+  std::string where(std::string_view key) const;
   std::filesystem::path templates_folder() const;
   std::string name() const;  // "quickstart" for recipes/instruct/quickstart.toml
 };

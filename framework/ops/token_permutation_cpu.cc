@@ -39,7 +39,7 @@ TokenPermutation TokenPermutation::first(int64_t tokens) const {
 int64_t expert_capacity(double factor, int64_t tokens, int64_t active, int64_t experts) {
   if (factor == 0) return tokens;
   const double share = factor * static_cast<double>(tokens * active) / static_cast<double>(experts);
-  return std::min(tokens, static_cast<int64_t>(std::ceil(share)));
+  return static_cast<int64_t>(std::min(static_cast<double>(tokens), std::ceil(share)));
 }
 
 void permute_tokens(const TokenPermutation& out, const Tensor& expert_TK, int64_t capacity, Stream& stream) {

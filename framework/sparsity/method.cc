@@ -45,11 +45,16 @@ std::vector<GrowthScores> Method::growth_scores(std::span<const size_t> weights)
 }
 
 GrowthScores Method::growth_scores(size_t index, const SparseWeight& here) const {
-  const Cells cells = this->cells(index), cells_here = cells_of(config(), here);
+  const Cells cells_here = cells_of(config(), here);
+  return {here, cells_here, std::min(most_candidates(index) / cells(index).count, cells_here.positions)};
+}
+
+int64_t Method::most_candidates(size_t index) const {
+  const Cells cells = this->cells(index);
   const int64_t blocks = budget_[index] / cells.count;
   // Of several cells any one may drop all.
   const int64_t most = cells.whole() ? most_dropped(blocks) : blocks;
-  return {here, cells_here, std::min({most, cells.positions - blocks, cells_here.positions})};
+  return cells.count * std::min(most, cells.positions - blocks);
 }
 
 RowRange Method::scored_rows(int64_t step, size_t index) const {

@@ -107,25 +107,4 @@ size_t Pattern::bytes() const {
   return row_begin_.size() * sizeof(int64_t) + columns_of_blocks_.size() * sizeof(uint16_t);
 }
 
-std::vector<int64_t> value_origins(const Pattern& now, const Pattern& before) {
-  expect(now.rows() == before.rows() && now.columns() == before.columns() && now.block() == before.block(),
-         "[pattern] expected two patterns of one matrix, got {} x {} and {} x {}", now.rows(), now.columns(),
-         before.rows(), before.columns());
-  const int64_t elements = now.block().elements();
-  std::vector<int64_t> origins;
-  origins.reserve(static_cast<size_t>(now.nonzeros()));
-  for (int64_t r = 0; r < now.block_rows(); ++r) {
-    const auto old_row = before.row(r);
-    size_t at = 0;
-    const int64_t old_begin = before.row_begin()[static_cast<size_t>(r)];
-    for (const uint16_t column : now.row(r)) {
-      while (at < old_row.size() && old_row[at] < column) ++at;
-      const bool was_there = at < old_row.size() && old_row[at] == column;
-      const int64_t first = (old_begin + static_cast<int64_t>(at)) * elements;
-      for (int64_t e = 0; e < elements; ++e) origins.push_back(was_there ? first + e : -1);
-    }
-  }
-  return origins;
-}
-
 }  // namespace fern

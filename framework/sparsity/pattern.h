@@ -70,8 +70,4 @@ class Pattern {
   std::vector<uint16_t> columns_of_blocks_;
 };
 
-// Where each value of `now` was in `before`: its index there, or -1 for a weight that is new. REQUIRES: the
-// same matrix and block.
-std::vector<int64_t> value_origins(const Pattern& now, const Pattern& before);
-
 }  // namespace fern

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <optional>
 
 #include "framework/core/arena.h"
 #include "framework/ops/linear.h"
@@ -39,6 +38,23 @@ double best_seconds(const Work& work) {
   return best;
 }
 
+// What both kinds multiply.
+struct Operands {
+  Operands(const Pattern& pattern, DType dtype, int64_t tokens, Arena& a)
+      : x(a.allocate(dtype, {tokens, pattern.columns()})),
+        y(a.allocate(dtype, {tokens, pattern.rows()})),
+        w(a.allocate(DType::kF32, {pattern.rows(), pattern.columns()})),
+        dw(a.allocate(DType::kF32, {pattern.rows(), pattern.columns()})),
+        values(a.allocate(DType::kF32, {pattern.nonzeros()})),
+        dvalues(a.allocate(DType::kF32, {pattern.nonzeros()})),
+        packed(pattern.rows(), pattern.columns(), WeightUse{dtype}, rooms) {
+    rooms.allocate(a);
+  }
+  Tensor x, y, w, dw, values, dvalues;
+  PackingRooms rooms;
+  PackedWeight packed;
+};
+
 }  // namespace
 
 bool prefers_dense(const Pattern& pattern, DType dtype) {
@@ -50,21 +66,9 @@ bool prefers_dense(double density, BlockShape block, DType dtype) {
 }
 
 ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens) {
-  const int64_t outputs = pattern.rows(), inputs = pattern.columns();
-  Tensor x, y, w, dw, values, dvalues;
-  PackingRooms rooms;
-  std::optional<PackedWeight> packed;
-  const Arena arena = sized_arena("products", [&](Arena& a) {
-    x = a.allocate(dtype, {tokens, inputs});
-    y = a.allocate(dtype, {tokens, outputs});
-    w = a.allocate(DType::kF32, {outputs, inputs});
-    dw = a.allocate(DType::kF32, {outputs, inputs});
-    values = a.allocate(DType::kF32, {pattern.nonzeros()});
-    dvalues = a.allocate(DType::kF32, {pattern.nonzeros()});
-    rooms = PackingRooms();
-    packed.emplace(outputs, inputs, WeightUse{dtype}, rooms);
-    rooms.allocate(a);
-  });
+  Arena arena("products", measuring_bytes(pattern, dtype, tokens));
+  Operands operands(pattern, dtype, tokens, arena);
+  auto& [x, y, w, dw, values, dvalues, rooms, packed] = operands;
   Stream stream;
   const SparseProduct sparse(pattern);
   return {.sparse_s = best_seconds([&] {
@@ -73,16 +77,22 @@ ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t token
             sparse.backward_weight(dvalues, y, x, stream);
           }),
           .dense_s = best_seconds([&] {
-            if (packed->has_forward())
-              packed->forward(y, x, w, 0, stream);
+            if (packed.has_forward())
+              packed.forward(y, x, w, 0, stream);
             else
               linear_forward(y, x, w, stream);
-            if (packed->has_backward())
-              packed->backward_input(x, y, w, 0, stream);
+            if (packed.has_backward())
+              packed.backward_input(x, y, w, 0, stream);
             else
               linear_backward_input(x, y, w, /*accumulate=*/false, stream);
             linear_backward_weight(dw, y, x, stream);
           })};
+}
+
+size_t measuring_bytes(const Pattern& pattern, DType dtype, int64_t tokens) {
+  Arena arena = Arena::measuring("products");
+  const Operands operands(pattern, dtype, tokens, arena);
+  return arena.used_bytes();
 }
 
 }  // namespace fern

@@ -21,8 +21,10 @@ bool prefers_dense(double density, BlockShape block, DType dtype);
 struct ProductCosts {
   double sparse_s = 0, dense_s = 0;
 };
-// The better of a few rounds on this machine, with OpenMP's threads. Takes memory for one dense matrix and
-// activations of `tokens`, and gives it back.
+// The better of a few rounds on this machine, with OpenMP's threads. Takes measuring_bytes(), and gives them
+// back.
 ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens);
+// For a dense matrix with its gradient, and activations of `tokens`.
+size_t measuring_bytes(const Pattern& pattern, DType dtype, int64_t tokens);
 
 }  // namespace fern

@@ -27,7 +27,7 @@ void check_layers(const SparsityConfig& config) {
          "[sparsity] expected a sparsity for each of {} names of layers, got {}", config.layer_names.size(),
          config.layer_sparsities.size());
   for (size_t i = 0; i < config.layer_names.size(); ++i)
-    check_sparsity("layers." + config.layer_names[i], config.layer_sparsities[i]);
+    check_sparsity("layers: " + config.layer_names[i], config.layer_sparsities[i]);
   if (config.global && !config.layer_names.empty())
     fail_usage(
         "sparsity.global = true: expected no sparsity.layers beside it, since it moves weights between "
@@ -41,12 +41,18 @@ void check_n_of_m(const SparsityConfig& config) {
     fail_usage("sparsity.n = {}: expected 1 to {} of every sparsity.m = {} weights", config.n, config.m,
                config.m);
   if (config.sparsity != 0 && std::abs(config.sparsity - config.target_sparsity()) > 1e-6)
-    fail_usage("sparsity.sparsity = {}: expected {}, which {} of every {} weights means, or no such key",
+    fail_usage("sparsity.sparsity = {}: expected {}, which {} of every {} weights means; or leave it out",
                config.sparsity, config.target_sparsity(), config.n, config.m);
-  if (config.distribution != Distribution::kUniform || !config.layer_names.empty())
+  if (config.distribution != Distribution::kUniform)
     fail_usage(
-        "sparsity.pattern = \"n_of_m\": expected sparsity.distribution = \"uniform\" and no sparsity.layers, "
-        "since n and m fix the density of every weight");
+        "sparsity.distribution = \"{}\": expected \"uniform\" with sparsity.pattern = \"n_of_m\", since n "
+        "and m "
+        "fix every weight's density",
+        kDistributionNames[static_cast<size_t>(config.distribution)]);
+  if (!config.layer_names.empty())
+    fail_usage(
+        "sparsity.layers: expected none with sparsity.pattern = \"n_of_m\", since n and m fix every weight's "
+        "density");
 }
 
 void check_pattern(const SparsityConfig& config) {

@@ -5,6 +5,7 @@
 #include "framework/core/error.h"
 #include "framework/model/matrix_share.h"
 #include "framework/sparsity/expand.h"
+#include "framework/sparsity/value_moves.h"
 #include "framework/train/initial_patterns.h"
 #include "framework/train/weight_shares.h"
 
@@ -142,6 +143,17 @@ std::span<const float> Topology::values_here(size_t place, std::vector<float>& r
 std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimizer, GradReducer& gradients,
                                                      int64_t updates) {
   if (!method_->updates_after(step)) return std::nullopt;
+  NextPatterns next = next_patterns(step);
+  TopologyUpdate update;
+  update.counts =
+      sum_over_processes(change_to(std::move(next.patterns), optimizer, gradients, updates, next.grow));
+  update.nonzeros = whole_.elements();
+  update.hash = hash_of_all();
+  for (GrowthScores& scores : scores_) scores.clear();
+  return update;
+}
+
+Topology::NextPatterns Topology::next_patterns(int64_t step) {
   const size_t places = places_.size();
   const bool compete = method_->setup().config.global;
   std::vector<Pattern> patterns;
@@ -159,22 +171,18 @@ std::optional<TopologyUpdate> Topology::update_after(int64_t step, AdamW& optimi
     views.push_back({patterns[i], compete ? values_of(i, patterns[i], rooms[i]) : std::span<const float>(),
                      candidates[i]});
   const std::vector<Change> changes = method_->counts(step, with_those_elsewhere(views));
-  std::vector<Pattern> next(changes.size());
+  NextPatterns next = {.patterns = std::vector<Pattern>(changes.size())};
   double grows = 0;
   for (size_t i = 0; i < places; ++i) {
     const size_t weight = places_[i].weight;
     std::vector<float> room;
     if (!compete) views[i].values = values_of(i, patterns[i], room);
-    next[weight] = method_->next(step, weight, views[i], changes[weight]);
+    next.patterns[weight] = method_->next(step, weight, views[i], changes[weight]);
     if (tells_of(i)) grows += static_cast<double>(changes[weight].grow);
   }
   link_.sum({&grows, 1});
-  TopologyUpdate update;
-  update.counts = sum_over_processes(change_to(std::move(next), optimizer, gradients, updates, grows > 0));
-  update.nonzeros = whole_.elements();
-  update.hash = hash_of_all();
-  for (GrowthScores& scores : scores_) scores.clear();
-  return update;
+  next.grow = grows > 0;
+  return next;
 }
 
 // Counted where this process speaks for what is here.
@@ -183,7 +191,8 @@ TopologyCounts Topology::change_to(std::vector<Pattern> next, AdamW& optimizer, 
   TopologyCounts counts;
   for (size_t i = 0; i < places_.size(); ++i) {
     const Pattern before = pattern_of(i), after = share_of(next[places_[i].weight], parameter_at(i));
-    grown_[i] = std::ranges::count(value_origins(after, before), -1);
+    grown_[i] = 0;
+    for_each_move(after, before, [&](ValueMove move) { grown_[i] += move.is_new() ? move.count : 0; });
     if (!ever_.empty()) ever_[i].add(after);
     if (!speaks_for(places_[i].parameter)) continue;
     counts.grown += grown_[i];

@@ -117,6 +117,12 @@ class Topology {
   // Of the whole weight, whose pattern `pattern` is.
   std::span<const float> values_of(size_t place, const Pattern& pattern, std::vector<float>& room) const;
   std::vector<size_t> weights_here() const;
+  // Of whole weights, those elsewhere empty. All processes call it.
+  struct NextPatterns {
+    std::vector<Pattern> patterns = {};
+    bool grow = false;  // whether any weight is new
+  };
+  NextPatterns next_patterns(int64_t step);
   // Gives what is here the patterns that come of an update, of whole weights.
   TopologyCounts change_to(std::vector<Pattern> next, AdamW& optimizer, GradReducer& gradients,
                            int64_t updates, bool ages);

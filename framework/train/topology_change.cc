@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "framework/core/error.h"
-#include "framework/sparsity/for_each_weight.h"
+#include "framework/sparsity/value_moves.h"
 
 namespace fern {
 
@@ -17,16 +17,14 @@ class Before {
     for (const Parameter& parameter : parameters.list()) offsets_.push_back(parameter.offset);
   }
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }
-  // Where each of a run's values was, in the values of the run; -1: nowhere. A run that had no pattern had
-  // all its weights, row by row.
-  std::vector<int64_t> origins(ParameterRun run, const Pattern& now) const {
+  // Moves of a run's values to a new pattern. A run that had no pattern had all its weights, row by row.
+  template <typename Visit>
+  void for_each_move_of(ParameterRun run, const Pattern& now, const Visit& visit) const {
     const auto there = std::ranges::find(sparse_, run, &SparseRun::run);
-    if (there != sparse_.end()) return value_origins(now, there->pattern);
-    std::vector<int64_t> origins;
-    for_each_weight(now, 0, now.block_rows(), [&](int64_t row, int64_t column, int64_t) {
-      origins.push_back(row * now.columns() + column);
-    });
-    return origins;
+    if (there != sparse_.end())
+      for_each_move(now, there->pattern, visit);
+    else
+      for_each_move_from_dense(now, visit);
   }
 
  private:
@@ -34,30 +32,23 @@ class Before {
   std::vector<int64_t> offsets_;
 };
 
-// Calls move(to, from, count) for stretches of the new flat buffers and where each was before; `from` is -1
-// for weights that were not. In order of `to`; without padding.
-template <typename Move>
-void for_each_move(const Parameters& parameters, const Before& before, const Move& move) {
+// Calls visit(ValueMove) for the new flat buffers and where all was before, in their order, without padding.
+template <typename Visit>
+void for_each_move(const Parameters& parameters, const Before& before, const Visit& visit) {
   const std::vector<Parameter>& list = parameters.list();
   for (int i = 0; i < static_cast<int>(list.size());) {
     const Parameter& parameter = list[static_cast<size_t>(i)];
     const auto run = std::ranges::find_if(parameters.sparse_runs(),
                                           [&](const SparseRun& sparse) { return sparse.run.first == i; });
     if (run == parameters.sparse_runs().end()) {
-      move(parameter.offset, before.offset(i), parameter.elements());
+      visit(ValueMove{parameter.offset, before.offset(i), parameter.elements()});
       ++i;
       continue;
     }
-    const std::vector<int64_t> origins = before.origins(run->run, run->pattern);
-    for (size_t begin = 0, end = 0; begin < origins.size(); begin = end) {
-      const bool is_new = origins[begin] < 0;
-      for (end = begin + 1;
-           end < origins.size() &&
-           (is_new ? origins[end] < 0 : origins[end] == origins[begin] + static_cast<int64_t>(end - begin));)
-        ++end;
-      move(parameter.offset + static_cast<int64_t>(begin), is_new ? -1 : before.offset(i) + origins[begin],
-           static_cast<int64_t>(end - begin));
-    }
+    before.for_each_move_of(run->run, run->pattern, [&](ValueMove move) {
+      visit(ValueMove{parameter.offset + move.to, move.is_new() ? -1 : before.offset(i) + move.from,
+                      move.count});
+    });
     i += run->run.count;
   }
 }
@@ -66,10 +57,11 @@ void for_each_move(const Parameters& parameters, const Before& before, const Mov
 void fill(std::span<float> values, const Slices& slices, std::span<const float> whole,
           const Parameters& parameters, const Before& before) {
   std::ranges::fill(values, 0.0F);
-  for_each_move(parameters, before, [&](int64_t to, int64_t from, int64_t count) {
-    if (from < 0) return;
-    slices.for_each_in({to, to + count}, [&](Slice kept, int64_t first) {
-      std::copy_n(whole.begin() + from + (kept.begin - to), kept.elements(), values.begin() + first);
+  for_each_move(parameters, before, [&](ValueMove move) {
+    if (move.is_new()) return;
+    slices.for_each_in({move.to, move.to + move.count}, [&](Slice kept, int64_t first) {
+      std::copy_n(whole.begin() + move.from + (kept.begin - move.to), kept.elements(),
+                  values.begin() + first);
     });
   });
 }
@@ -82,12 +74,12 @@ WeightAges aged(WeightAges ages, const Parameters& parameters, const Before& bef
   const auto newest = static_cast<uint16_t>(ages.births.size());
   const std::vector<uint16_t> was = std::move(ages.generation);
   ages.generation.assign(static_cast<size_t>(parameters.padded_elements()), 0);
-  for_each_move(parameters, before, [&](int64_t to, int64_t from, int64_t count) {
-    const auto out = ages.generation.begin() + to;
-    if (from < 0)
-      std::fill_n(out, count, newest);
+  for_each_move(parameters, before, [&](ValueMove move) {
+    const auto out = ages.generation.begin() + move.to;
+    if (move.is_new())
+      std::fill_n(out, move.count, newest);
     else if (!was.empty())
-      std::copy_n(was.begin() + from, count, out);
+      std::copy_n(was.begin() + move.from, move.count, out);
   });
   ages.births.push_back(updates);
   return ages;

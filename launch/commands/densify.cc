@@ -12,7 +12,7 @@ struct Options {
 };
 
 ExitCode run_densify(const Options& options) {
-  const auto source = load_model(options.source);
+  const auto source = load_source(options.source, options.out);
   if (source->manifest.topology_hash.empty())
     fail_usage("{}: it is dense already; fern prune makes it sparse", source->checkpoint.string());
   Transformer model(source->model.config());
@@ -34,7 +34,8 @@ void declare_densify(CLI::App& program, Run& run) {
       ->add_option("SOURCE", options->source,
                    "a run (its newest valid checkpoint), a checkpoint, or a folder of fern import or prune")
       ->required();
-  command->add_option("--out", options->out, "folder that step-NNNNNN is written into")->required();
+  command->add_option("--out", options->out, "folder of its own (no run) that step-NNNNNN is written into")
+      ->required();
   command->callback([&run, options] { run = [options](Communicator&) { return run_densify(*options); }; });
 }
 

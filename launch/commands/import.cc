@@ -6,6 +6,7 @@
 #include "framework/model/config_json.h"
 #include "framework/model/transformer.h"
 #include "launch/commands.h"
+#include "launch/saved_weights.h"
 #include "tokenizer/tokenizer.h"
 
 namespace fern {
@@ -19,6 +20,7 @@ struct Options {
 };
 
 ExitCode run_import(const Options& options) {
+  expect_weights_folder(options.out);
   const fs::path source = options.source, tokenizer_model = source / "tokenizer.model";
   expect(
       fs::exists(tokenizer_model) || !fs::exists(source / "tokenizer.json"),
@@ -64,7 +66,8 @@ void declare_import(CLI::App& program, Run& run) {
       ->add_option("FOLDER", options->source,
                    "folder with config.json, model*.safetensors and tokenizer.model")
       ->required();
-  command->add_option("--out", options->out, "folder that step-000000 is written into")->required();
+  command->add_option("--out", options->out, "folder of its own (no run) that step-000000 is written into")
+      ->required();
   command->callback([&run, options] { run = [options](Communicator&) { return run_import(*options); }; });
 }
 

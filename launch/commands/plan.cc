@@ -15,6 +15,7 @@
 #include "launch/mesh_report.h"
 #include "launch/process_memory.h"
 #include "launch/run_memory.h"
+#include "launch/setting_warnings.h"
 #include "launch/text.h"
 #include "launch/training_data.h"
 #include "parallel/parallelize.h"
@@ -107,6 +108,7 @@ void print_speed(std::span<const Forecast> forecasts, const Layout& planned, int
 ExitCode plan(const Options& options, const Communicator& communicator) {
   const Recipe recipe = read_recipe(options.recipe, options.overrides);
   if (!recipe.weights.empty()) find_checkpoint(recipe.weights);
+  warn_of_settings(recipe, /*begins=*/true);
   const int ranks = options.ranks > 0 ? options.ranks
                                       : static_cast<int>(std::max(recipe.mesh.expert, recipe.mesh.data) *
                                                          std::max<int64_t>(1, recipe.mesh.pipeline) *

@@ -16,6 +16,7 @@
 #include "launch/run_memory.h"
 #include "launch/run_profile.h"
 #include "launch/run_state.h"
+#include "launch/setting_warnings.h"
 #include "launch/stop_signals.h"
 #include "launch/text.h"
 #include "launch/training_data.h"
@@ -65,9 +66,11 @@ class TrainCommand {
     const std::optional<fs::path> checkpoint = find_checkpoint(folder_, communicator_);
     const std::optional<ContinuedRun> continued = continued_run(checkpoint);
     const ContinuedRun* beginning = continued ? &*continued : nullptr;
+    if (communicator_.rank() == 0) warn_of_settings(recipe_, beginning == nullptr);
     const ArenaSizes sizes =
         measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()));
-    say_what_comes(data, model, sizes, largest_arenas(model, recipe_, mesh_, beginning));
+    say_what_comes(data, model, peak_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank())),
+                   largest_arenas(model, recipe_, mesh_, beginning));
     data.verify(communicator_.local_rank(), communicator_.local_size());
     if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);
     claim_run_folder(folder_, recipe_, communicator_);

@@ -21,7 +21,7 @@ class Fault : public Run {
   // launch/ranks.sh, on four ranks whose rank 2 has this fault in step 15.
   static std::vector<std::string> command(const std::string& fault, const std::string& run,
                                           std::vector<std::string> script_options = {}) {
-    std::vector<std::string> words = {"sh", std::string(FERN_SOURCE_ROOT) + "/launch/ranks.sh"};
+    std::vector<std::string> words = {"sh", FERN_SOURCE_ROOT "/launch/ranks.sh"};
     words.insert(words.end(), script_options.begin(), script_options.end());
     for (const std::string& word : {std::string("4"), std::string(FAULTY_FERN), fault, std::to_string(kRank),
                                     std::to_string(kStep), path(run + ".once")})

@@ -177,6 +177,55 @@ TEST_F(InitialModel, PrepareTakesItsTokenizer) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
 }
 
+TEST_F(InitialModel, ASizeThatDoesNotFitIsRefusedWithItsPlace) {
+  expect_refused({"sparsity.method=static", "sparsity.pattern=block", "sparsity.block=7"},
+                 "--set sparsity.block=7: sparsity.block: blocks of 7 x 7 do not divide");
+  expect_refused({"sparsity.method=static", "sparsity.layers={nothing=0.5}"},
+                 "--set sparsity.layers={nothing=0.5}: sparsity.layers: expected whole parts");
+}
+
+TEST_F(InitialModel, KeysThatDoNotCountAreNamedOnce) {
+  const std::string told =
+                        "sparsity.sparsity (--set sparsity.sparsity=0.5), sparsity.layers (--set "
+                        "sparsity.layers={q_proj=0.5}): not used, since which weights exist comes from " +
+                        checkpoints("source").back().string() + " (",
+                    part = "not used, since which weights exist";
+  for (const std::string key : {"model.weights", "sparsity.topology"}) {
+    const std::vector<std::string> words =
+        train("unused_" + key, set({key + "=" + path("source"), "sparsity.method=static", "train.steps=6",
+                                    "sparsity.sparsity=0.5", "sparsity.layers={q_proj=0.5}"}));
+    const Outcome outcome = run_fern_on(2, words);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_TRUE(has(outcome.err, told + key + ")")) << outcome.err;
+    EXPECT_EQ(outcome.err.find(part), outcome.err.rfind(part)) << outcome.err;
+    const Outcome again = run_fern_on(2, words);
+    EXPECT_FALSE(has(again.err, part)) << again.err;
+  }
+}
+
+TEST_F(InitialModel, DefaultsInARecipeThatARunHasKeptAreNotNamed) {
+  const std::vector<std::string> begins =
+      set({"model.weights=" + path("source"), "sparsity.method=static", "train.steps=6"});
+  ASSERT_EQ(run_fern(train("kept", begins)).exit_code, 0);
+  const Outcome outcome = run_fern({"plan", path("kept/recipe.toml"), "--no-calibration"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_FALSE(has(outcome.err, "not used, since")) << outcome.err;
+}
+
+TEST_F(InitialModel, KeysThatCountAreNotNamed) {
+  for (const std::vector<std::string>& settings :
+       {std::vector<std::string>{"model.weights=" + path("whole"), "sparsity.method=static",
+                                 "sparsity.sparsity=0.5"},
+        {"model.weights=" + path("source"), "sparsity.method=static"},
+        {"model.weights=" + path("source"), "sparsity.sparsity=0.5"}}) {
+    std::vector<std::string> words = {"plan", path("recipe.toml"), "--no-calibration"};
+    for (const std::string& word : set(settings)) words.push_back(word);
+    const Outcome outcome = run_fern(words);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_FALSE(has(outcome.err, "not used, since")) << outcome.err;
+  }
+}
+
 TEST_F(InitialModel, AnotherNumberOfEveryMIsRefused) {
   ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("two_of_four"), "--pattern", "n_of_m"}).exit_code,
             0);
@@ -190,6 +239,8 @@ TEST_F(InitialModel, WhatDoesNotFitIsRefused) {
                     topology = "sparsity.topology=" + path("source");
   expect_refused({weights, "model.layers=3"}, "2 (here 3)");
   expect_refused({weights, "sparsity.method=magnitude", "sparsity.sparsity=0.5"}, "prunes what is dense");
+  expect_refused({weights, "sparsity.method=magnitude", "sparsity.sparsity=0.5"},
+                 "--set sparsity.method=magnitude: ");
   expect_refused({weights, "sparsity.method=static", "sparsity.pattern=block", "sparsity.block=4"},
                  "blocks of 1 x 1 there and of 4 x 4 here");
   expect_refused({weights, "sparsity.method=static", "sparsity.attention=false"}, "dense here");

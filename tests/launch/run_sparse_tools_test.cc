@@ -86,12 +86,31 @@ TEST_F(SparseTools, WhatCannotBePrunedIsRefused) {
     const Outcome outcome = run_fern(all);
     EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
     EXPECT_TRUE(has(outcome.err, text)) << outcome.err;
+    EXPECT_FALSE(has(outcome.err, "sparsity.")) << outcome.err;
   };
   expect_refused({"prune", path("static")}, "sparse already");
   expect_refused({"densify", path("whole")}, "dense already");
-  expect_refused({"prune", path("whole"), "--pattern", "block", "--block", "7"}, "block");
-  expect_refused({"prune", path("whole"), "--sparsity", "1"}, "sparsity");
-  expect_refused({"prune", path("whole"), "--method", "rigl"}, "magnitude");
+  expect_refused({"prune", path("whole"), "--pattern", "block", "--block", "7"},
+                 "--block: blocks of 7 x 7 do not divide");
+  expect_refused({"prune", path("whole"), "--sparsity", "1"}, "--sparsity 1: expected the share");
+  for (const std::string sparsity : {"0", "1e-300"})
+    expect_refused({"prune", path("whole"), "--sparsity", sparsity},
+                   "--sparsity " + sparsity + ": expected a share that removes at least one of ");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--sparsity", "0"}, "--n 2 and --m 4 mean");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--sparsity", "0.9"},
+                 "--sparsity 0.9: expected 0.5");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--n", "4"},
+                 "--n 4: expected fewer than --m 4");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--n", "5"},
+                 "--n 5: expected 1 to 4 of every --m 4 weights");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--m", "3"},
+                 "--m 3: expected a divisor of the ");
+  expect_refused({"prune", path("whole"), "--pattern", "n_of_m", "--distribution", "erdos_renyi"},
+                 "--distribution \"erdos_renyi\": expected \"uniform\" with --pattern \"n_of_m\"");
+  expect_refused({"prune", path("whole"), "--pattern", "fan_in", "--global"},
+                 "--global: expected --pattern unstructured or block");
+  expect_refused({"prune", path("whole"), "--method", "rigl"}, "expected one of magnitude, random");
+  expect_refused({"prune", path("whole"), "--pattern", "butterfly"}, "expected one of unstructured, block");
   expect_refused({"prune", path("whole"), "--pattern", "blok"}, "did you mean");
   expect_refused({"prune", path("whole"), "--n", "1"}, "expected --pattern n_of_m");
   expect_refused({"prune", path("whole"), "--block", "4"}, "expected --pattern block");
@@ -99,9 +118,44 @@ TEST_F(SparseTools, WhatCannotBePrunedIsRefused) {
 }
 
 TEST_F(SparseTools, ACheckpointIsNotReplaced) {
-  const Outcome outcome = run_fern({"prune", path("whole"), "--out", path("whole/checkpoints")});
+  ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("once")}).exit_code, 0);
+  const Outcome outcome = run_fern({"prune", path("whole"), "--out", path("once")});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_TRUE(has(outcome.err, "is there already")) << outcome.err;
+}
+
+// Told before the source is looked for.
+TEST_F(SparseTools, WeightsGoIntoAFolderOfTheirOwn) {
+  fs::create_directories(folder_ / "begun" / "checkpoints");
+  fs::copy(checkpoints("whole").back(), folder_ / "copied");
+  const std::string step = "whole/checkpoints/" + checkpoints("whole").back().filename().string();
+  const struct {
+    std::string out, reason, instead;
+  } refused[] = {{"whole", "it is a run folder", "whole-weights"},
+                 {"begun", "it is a run folder", "begun-weights"},
+                 {"whole/checkpoints/", "it holds the checkpoints of the run", "whole-weights"},
+                 {step, "it is a checkpoint", "whole-weights"},
+                 {step + "/weights/new", "it lies in the checkpoint", "whole-weights"},
+                 {"copied", "it is a checkpoint", "copied-weights"},
+                 {"recipe.toml", "it is a file", "recipe.toml-weights"}};
+  const auto before = inspected(path("whole"));
+  for (const auto& [out, reason, instead] : refused)
+    for (const std::string command : {"prune", "densify", "import"}) {
+      const Outcome outcome = run_fern({command, path("nowhere"), "--out", path(out)});
+      EXPECT_EQ(outcome.exit_code, 2) << command << " " << out;
+      EXPECT_TRUE(has(outcome.err, "--out " + path(out) + ": " + reason)) << outcome.err;
+      EXPECT_TRUE(has(outcome.err, "such as " + (fs::canonical(folder_) / instead).string())) << outcome.err;
+    }
+  EXPECT_EQ(inspected(path("whole")), before);
+  ASSERT_EQ(run_fern({"prune", path("whole"), "--out", path("whole/pruned")}).exit_code, 0);
+  EXPECT_EQ(inspected(path("whole")), before);
+}
+
+TEST_F(SparseTools, ASparsityThatLeavesAMatrixNothingIsRefusedByOption) {
+  const Outcome outcome = run_fern({"prune", path("whole"), "--out", path("none"), "--sparsity", "0.99999"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(has(outcome.err, "--sparsity 0.99999: ") && has(outcome.err, "smaller blocks (--block)"))
+      << outcome.err;
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ TEST_F(LongRun, RanksAgreeToStop) {
 }
 
 TEST_F(LongRun, TheRanksScriptWaitsUntilTheRanksHaveSaved) {
-  std::vector<std::string> words = {"sh", std::string(FERN_SOURCE_ROOT) + "/launch/ranks.sh", "2"};
+  std::vector<std::string> words = {"sh", FERN_SOURCE_ROOT "/launch/ranks.sh", "2"};
   for (const std::string& word : fern_command(train("scripted", long_run()))) words.push_back(word);
   Program program(words);
   ASSERT_NO_FATAL_FAILURE(wait_for_steps("scripted", 3));

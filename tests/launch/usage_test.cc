@@ -37,6 +37,11 @@ TEST(Usage, NumbersOutOfRangeAreRefusedWithTheRange) {
       {"export", "x", "--out", "y", "--max-file-gb", "nan"},
       {"generate", "x", "--prompt", "y", "--seed", "-1"},
       {"generate", "x", "--prompt", "y", "--seed", "99999999999999999999"},
+      {"prune", "x", "--out", "y", "--seed", "-1"},
+      {"prune", "x", "--out", "y", "--seed", "9223372036854775808"},
+      {"prune", "x", "--out", "y", "--block", "0"},
+      {"prune", "x", "--out", "y", "--n", "-1"},
+      {"prune", "x", "--out", "y", "--m", "1025"},
   };
   for (const std::vector<std::string>& words : wrong) {
     const Outcome outcome = run_fern(words);

@@ -23,7 +23,7 @@ fs::path Run::folder_;
 
 void Run::SetUpTestSuite() {
   folder_ = fs::path(testing::TempDir()) / ("fern_run_" + std::to_string(getpid()));
-  const std::string script = std::string(FERN_SOURCE_ROOT) + "/tests/support/tiny_recipe.sh";
+  const std::string script = FERN_SOURCE_ROOT "/tests/support/tiny_recipe.sh";
   const Outcome outcome = Program({"sh", script, folder_.string(), FERN_PROGRAM}).wait();
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Outcome whole = run_fern(train("whole"));

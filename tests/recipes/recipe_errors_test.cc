@@ -57,6 +57,18 @@ const Refused kRefused[] = {
     {"SharesThatCutGroups",
      {"parallel.tensor=2", "sparsity.method=static", "sparsity.pattern=n_of_m", "sparsity.m=64"},
      {"sparsity.m = 64", "one of 1, 2, 4, 8, 16, 32 would"}},
+    {"SparsityOfEverything",
+     {"sparsity.method=static", "sparsity.sparsity=1"},
+     {"--set sparsity.sparsity=1: sparsity.sparsity = 1: expected"}},
+    {"SparsityOfAWholeLayer",
+     {"sparsity.method=static", "sparsity.layers={q_proj = 1}"},
+     {"--set sparsity.layers={q_proj = 1}: sparsity.layers: q_proj = 1: expected"}},
+    {"PatternOfAnotherMethod",
+     {"sparsity.method=srigl"},
+     {"--set sparsity.method=srigl: sparsity.pattern = \"unstructured\": expected \"fan_in\""}},
+    {"RunTooShortForAnInterval",
+     {"sparsity.method=set"},
+     {"small.toml:12: sparsity.interval = 100: expected", "train.steps = 10"}},
     {"Zero4", {"parallel.zero=4"}, {"0 to 3"}},
     {"HeadsNotDividingHidden",
      {"model.heads=5"},
@@ -108,6 +120,13 @@ INSTANTIATE_TEST_SUITE_P(All, RecipeRefuses, testing::ValuesIn(kRefused),
 TEST(RecipeErrors, NameFileAndLine) {
   const auto file = write_recipe("bad.toml", std::string(kSmallRecipe) + "[batch]\nsequences = \"many\"\n");
   EXPECT_NE(refusal(file).find(file.string() + ":14: batch.sequences"), std::string::npos) << refusal(file);
+}
+
+TEST(RecipeErrors, NameTheLineOfASparsity) {
+  const auto file = write_recipe(
+      "bad.toml", std::string(kSmallRecipe) + "[sparsity]\nmethod = \"static\"\nsparsity = 1.0\n");
+  EXPECT_NE(refusal(file).find(file.string() + ":15: sparsity.sparsity = 1: expected"), std::string::npos)
+      << refusal(file);
 }
 
 TEST(RecipeErrors, NameTheLineOfAnUnknownKey) {

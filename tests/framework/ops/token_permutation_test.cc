@@ -90,6 +90,7 @@ TEST(TokenPermutation, CapacityIsTheEvenShareTimesTheFactorRoundedUp) {
   EXPECT_EQ(expert_capacity(1, 100, 2, 8), 25);
   EXPECT_EQ(expert_capacity(1.25, 100, 2, 8), 32);
   EXPECT_EQ(expert_capacity(9, 100, 2, 8), 100) << "an expert gets each token once";
+  EXPECT_EQ(expert_capacity(1e300, 100, 2, 8), 100);
   EXPECT_EQ(expert_capacity(1, 0, 2, 8), 0);
 }
 

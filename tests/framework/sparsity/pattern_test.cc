@@ -6,6 +6,7 @@
 
 #include "framework/core/error.h"
 #include "tests/framework/sparsity/random_pattern.h"
+#include "tests/framework/sparsity/value_origins.h"
 
 namespace fern::testing {
 namespace {
@@ -46,6 +47,23 @@ TEST(Pattern, OriginsFollowEachWeight) {
 TEST(Pattern, OriginsMoveWholeBlocks) {
   const Pattern before(2, 6, {2, 2}, {0, 2}, {0, 2}), now(2, 6, {2, 2}, {0, 2}, {1, 2});
   EXPECT_EQ(value_origins(now, before), (std::vector<int64_t>{-1, -1, -1, -1, 4, 5, 6, 7}));
+}
+
+TEST(Pattern, ValuesThatStayTogetherMoveAtOnce) {
+  const Pattern before(2, 6, {}, {0, 4, 6}, {0, 1, 2, 4, 0, 5}), now(2, 6, {}, {0, 3, 6}, {1, 2, 3, 0, 4, 5});
+  std::vector<std::array<int64_t, 3>> moves;
+  for_each_move(now, before, [&](ValueMove m) { moves.push_back({m.to, m.from, m.count}); });
+  EXPECT_EQ(moves, (std::vector<std::array<int64_t, 3>>{
+                       {0, 1, 2}, {2, -1, 1}, {3, 4, 1}, {4, -1, 1}, {5, 5, 1}}));
+}
+
+TEST(Pattern, ValuesOfADenseMatrixComeRowByRow) {
+  const Pattern now(4, 6, {2, 2}, {0, 2, 3}, {0, 1, 2});
+  std::vector<int64_t> from;
+  for_each_move_from_dense(now, [&](ValueMove m) {
+    for (int64_t i = 0; i < m.count; ++i) from.push_back(m.from + i);
+  });
+  EXPECT_EQ(from, (std::vector<int64_t>{0, 1, 6, 7, 2, 3, 8, 9, 16, 17, 22, 23}));
 }
 
 TEST(Pattern, RefusesBlocksThatDoNotDivide) {

@@ -117,7 +117,7 @@ TEST(SparsityConfig, RefusesLayersOutsideTheirRange) {
         c.layer_names = {"q_proj"};
         c.layer_sparsities = {1};
       },
-      "sparsity.layers.q_proj = 1: ");
+      "sparsity.layers: q_proj = 1: ");
 }
 
 TEST(SparsityConfig, ChoosesWeightsByGroup) {

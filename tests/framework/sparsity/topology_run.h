@@ -11,6 +11,7 @@
 
 #include "framework/core/rng.h"
 #include "framework/sparsity/method.h"
+#include "tests/framework/sparsity/value_origins.h"
 
 namespace fern::testing {
 

@@ -6,6 +6,7 @@
 #include "framework/model/transformer.h"
 #include "framework/train/solo_reducer.h"
 #include "tests/framework/sparsity/random_pattern.h"
+#include "tests/framework/sparsity/value_origins.h"
 
 namespace fern {
 namespace {
@@ -142,7 +143,7 @@ TEST(TopologyChange, GrownWeightsHaveAnAgeOfTheirOwn) {
   const WeightAges& ages = training.optimizer.ages();
   EXPECT_EQ(ages.births, (std::vector<int64_t>{0, 9, 12}));
   const Parameters& parameters = training.parameters();
-  std::vector<int64_t> now = value_origins(from[0].pattern, to[0].pattern);  // -1: grown at 12
+  std::vector<int64_t> now = testing::value_origins(from[0].pattern, to[0].pattern);  // -1: grown at 12
   const auto offset = static_cast<size_t>(parameters.list()[static_cast<size_t>(from[0].run.first)].offset);
   int64_t grown = 0;
   for (size_t i = 0; i < now.size(); ++i) {

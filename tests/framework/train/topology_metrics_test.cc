@@ -7,6 +7,7 @@
 #include "framework/core/error.h"
 #include "framework/train/solo_reducer.h"
 #include "tests/framework/sparsity/random_pattern.h"
+#include "tests/framework/sparsity/value_origins.h"
 
 namespace fern {
 namespace {
@@ -34,7 +35,7 @@ TEST(TopologyMetrics, WeightsThatWereActiveStayCounted) {
   EXPECT_EQ(ever.weights(), first.nonzeros());
   ever.add(second);
   int64_t grown = 0;
-  for (const int64_t origin : value_origins(second, first)) grown += origin < 0;
+  for (const int64_t origin : testing::value_origins(second, first)) grown += origin < 0;
   EXPECT_EQ(ever.weights(), first.nonzeros() + grown);
 }
 

@@ -7,6 +7,7 @@
 #include "framework/model/transformer.h"
 #include "framework/train/initial_patterns.h"
 #include "framework/train/solo_reducer.h"
+#include "tests/framework/sparsity/value_origins.h"
 
 namespace fern {
 namespace {
@@ -42,7 +43,7 @@ TEST(Topology, ARunThatHasAllItsWeightsStaysDenseThroughAnUpdate) {
   ASSERT_EQ(parameters.sparse_runs().size(), before.size());
   int64_t grown = 0;
   for (size_t i = 0; i < before.size(); ++i)
-    grown += std::ranges::count(value_origins(parameters.sparse_runs()[i].pattern, before[i].pattern), -1);
+    grown += std::ranges::count(testing::value_origins(parameters.sparse_runs()[i].pattern, before[i].pattern), -1);
   EXPECT_GT(grown, 0);
   EXPECT_EQ(update->counts.grown, grown);
   EXPECT_EQ(update->counts.dropped, grown);
