@@ -9,12 +9,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> set(const std::vector<std::string>& settings) {
-  std::vector<std::string> words;
-  for (const std::string& setting : settings) words.insert(words.end(), {"--set", setting});
-  return words;
-}
-
 class InitialModel : public Run {
  protected:
   static void SetUpTestSuite() {
