@@ -103,7 +103,8 @@ void add_data_traffic(Traffic& traffic, const ModelConfig& model, const Recipe& 
         const Parameters& parameters = share.parameters();
         const int64_t bytes =
             data_sent_bytes(parameters, mesh, recipe.batch.reduction_shards, replica) +
-            micro_batches * fetched_bytes(parameters, share.fetched_values(), mesh, replica);
+            micro_batches * fetched_bytes(parameters, share.fetched_values(), mesh, replica) +
+            fetched_bytes(parameters, {share.shared_values()}, mesh, replica);
         most = std::max(most, bytes);
         traffic.all_data += bytes;
       }

@@ -199,6 +199,7 @@ int64_t fetched_bytes(const Parameters& parameters, const std::vector<ParameterR
   for (const Region& region : regions_of(parameters)) {
     const ReductionPlan plan = plan_of_slices(region, mesh, replica);
     for (const ParameterRun run : fetched) {
+      if (run.count == 0) continue;
       const Slice all = fetched_elements(parameters, run);
       if (region.begin <= all.begin && all.begin < region.end)
         bytes += fetch_bytes(plan, {all.begin - region.begin, all.end - region.begin});

@@ -55,7 +55,8 @@ bool fetches_values(const Parameters& parameters, const Mesh& mesh);
 Slices kept_values(const Parameters& parameters, const Mesh& mesh, int64_t replica);
 // The most of the flat value buffer that is memory at a time, on any rank, in bytes.
 size_t value_bytes(const Parameters& parameters, const Mesh& mesh);
-// What a rank sends when a micro-batch's passes fetch these values; 0 where each keeps all.
+// What a rank sends when these values are fetched, those of a micro-batch's passes or others; 0 where each
+// keeps all, and of empty runs.
 int64_t fetched_bytes(const Parameters& parameters, const std::vector<ParameterRun>& fetched,
                       const Mesh& mesh, int64_t replica);
 // Whether ranks give gradients back as they are exchanged (ZeRO 2 and 3): their memory is then to be of an

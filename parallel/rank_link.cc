@@ -138,9 +138,11 @@ void RankLink::begin_step(const Transformer& model, int64_t micro_batches) {
   share_embedding(model);
 }
 
-// The last stage has updated the values in the step before; the first needs them at once.
+// The last stage has updated the values in the step before; the first needs them at once, and until it has
+// them there is nothing for the last to do.
 void RankLink::share_embedding(const Transformer& model) {
   if (wrap_ == nullptr) return;
+  const FetchedValues here(model.values(), model.shared_values());
   const std::span<float> values = words_of(model.shared_embedding());
   const Incoming incoming = {other(*wrap_), values};
   const Outgoing outgoing = {other(*wrap_), values};
@@ -149,10 +151,8 @@ void RankLink::share_embedding(const Transformer& model) {
                          .cargo = Cargo::kEmbedding},
                         {&incoming, is_first() ? size_t{1} : size_t{0}},
                         {&outgoing, is_first() ? size_t{0} : size_t{1}});
-  if (is_first())
-    wait(*wrap_, kEmbeddingLane);
-  else
-    shared_bytes_ += static_cast<int64_t>(values.size_bytes());
+  wait(*wrap_, kEmbeddingLane);
+  if (is_last()) shared_bytes_ += static_cast<int64_t>(values.size_bytes());
 }
 
 void RankLink::go_on() {
@@ -177,7 +177,6 @@ bool RankLink::receive_embedded(const Tensor& dx_TD) {
 
 void RankLink::end_step() {
   for (TensorStream* stream : {&activations_out_, &gradients_out_, &embedded_}) stream->finish();
-  if (wrap_ != nullptr) wait(*wrap_, kEmbeddingLane);
 }
 
 int64_t RankLink::sent_bytes() const {

@@ -35,7 +35,7 @@ class RankValues final : public ValueSource {
   std::vector<Outgoing> outgoing_;
 };
 
-// The elements that are fetched for these parameters: they begin and end on pages.
+// The elements that are fetched for these parameters, one at least: they begin and end on pages.
 Slice fetched_elements(const Parameters& parameters, ParameterRun run);
 // What the rank sends when these are fetched, counted from the begin of the plan's region.
 int64_t fetch_bytes(const ReductionPlan& plan, Slice elements);

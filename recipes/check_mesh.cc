@@ -124,14 +124,9 @@ void expert_shares(const Recipe& recipe) {
         recipe.where("parallel.expert"), ranks);
 }
 
-// What cannot be done yet with weights of which each rank keeps a slice.
+// What cannot be done with weights of which each rank keeps a slice.
 void zero(const Recipe& recipe) {
   if (recipe.mesh.zero < 3) return;
-  if (recipe.mesh.pipeline > 1 && recipe.model.tie_embeddings)
-    fail_usage(
-        "{}: parallel.zero = 3: a tied embedding is not shared between stages yet; expected at most 2, "
-        "parallel.pipeline = 1, or model.tie_embeddings = false",
-        recipe.where("parallel.zero"));
   const SparsityMethod method = recipe.sparsity.method;
   if (method != SparsityMethod::kDense && method != SparsityMethod::kStatic)
     fail_usage(

@@ -211,7 +211,7 @@ bool Transformer::is_last() const { return state_->is_last(); }
 Parameters& Transformer::parameters() { return state_->parameters; }
 const Parameters& Transformer::parameters() const { return state_->parameters; }
 void Transformer::take_values_from(ValueSource& source) { state_->values = &source; }
-const ValueSource& Transformer::values() const { return *state_->values; }
+ValueSource& Transformer::values() const { return *state_->values; }
 RoutingState& Transformer::routing() { return state_->routing; }
 const RoutingState& Transformer::routing() const { return state_->routing; }
 RoutingRecord& Transformer::routing_record() { return state_->record; }
@@ -263,6 +263,11 @@ void Transformer::allocate_embedding_sum(Arena& arena) {
 Tensor Transformer::shared_embedding() const {
   if (!state_->shares_embedding() || is_first()) return state_->embedding_copy_VD;
   return state_->parameters.value(state_->embedding->weight());
+}
+
+ParameterRun Transformer::shared_values() const {
+  if (!state_->shares_embedding() || is_first()) return {0, 0};
+  return {state_->embedding->weight(), 1};
 }
 
 void Transformer::allocate_embedding_copy(Arena& arena) {

@@ -50,7 +50,7 @@ class Transformer {
   // Where forward() and backward() find the values; borrowed. Everything is in parameters(), unless told
   // otherwise.
   void take_values_from(ValueSource& source);
-  const ValueSource& values() const;
+  ValueSource& values() const;
   // What they fetch for one micro-batch, each as often as it is fetched.
   std::vector<ParameterRun> fetched_values() const;
   // What experts are chosen by, beside the weights. Changes between steps only.
@@ -76,6 +76,9 @@ class Transformer {
   void allocate_embedding_copy(Arena& arena);
   // That copy; in the last of several parts of a tied model what it is a copy of; else empty.
   Tensor shared_embedding() const;
+  // In the last of several parts of a tied model the values that are to be fetched while it is read; else
+  // none.
+  ParameterRun shared_values() const;
 
   // What forward keeps for backward, for one micro-batch of `tokens` positions in one of the parts here, with
   // the memory that layers share. With a measuring arena it only counts. Several may be in flight: those

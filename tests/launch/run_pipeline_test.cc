@@ -24,6 +24,13 @@ TEST_F(PipelineRun, TwoStagesEqualOneProcess) {
   expect_equals_whole("two");
 }
 
+// Of the tied embedding the last stage keeps slices, and the first a copy.
+TEST_F(PipelineRun, StagesOfSlicedWeightsEqualOneProcess) {
+  const Outcome outcome = run_fern_on(4, train("sliced", stages(2, {"--set", "parallel.zero=3"})));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_equals_whole("sliced");
+}
+
 // What rank 0 counts is what the plan says of its stage.
 TEST_F(PipelineRun, SendsWhatThePlanSays) {
   const Outcome outcome = run_fern_on(4, train("planned", stages(2, {"--set", "train.steps=5"})));

@@ -99,8 +99,7 @@ TEST(Combinations, EveryMeshFollowsOneProcess) {
           const int64_t data = ranks / tensor / pipeline;
           const bool is_sparse = variant.sparsity.method != SparsityMethod::kDense;
           if (variant.shards % data != 0 || (zero > 0 && data == 1)) continue;
-          if (zero == 3 && (is_sparse || (variant.tied && pipeline > 1)))
-            continue;  // refused by recipes/check.h
+          if (zero == 3 && is_sparse) continue;  // refused by recipes/check.h
           SCOPED_TRACE(fmt::format("{}: {} data x {} tensor x {} pipeline, zero {}", kind.name, data, tensor,
                                    pipeline, zero));
           expect_follows_one_process(kind, variant);
@@ -128,8 +127,7 @@ bool is_mesh(const Kind& kind, const Variant& variant, int64_t data) {
   const bool is_sparse = variant.sparsity.method != SparsityMethod::kDense;
   if (variant.context * variant.expert == 1 || data == 0 || variant.shards % data != 0) return false;
   if (data % variant.expert != 0 || (variant.expert > 1 && kind.variant.experts.count == 0)) return false;
-  if (variant.zero == 3 && (is_sparse || (variant.tied && variant.pipeline > 1)))
-    return false;  // refused by recipes/check.h
+  if (variant.zero == 3 && is_sparse) return false;  // refused by recipes/check.h
   return variant.zero == 0 || data * variant.context > 1;
 }
 

@@ -108,6 +108,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"two_stages_zero_3_untied",
              {.zero = 3, .shards = 12, .tied = false, .pipeline = 2, .qk_norm = true},
              4},
+        Case{"two_stages_zero_3", {.zero = 3, .shards = 12, .tied = true, .pipeline = 2}, 4},
+        Case{"zero_3_experts",
+             {.zero = 3, .shards = 4, .tied = true, .experts = kExperts, .pipeline = 2, .recompute = true},
+             4},
+        Case{"zero_3_static_bf16",
+             {.zero = 3,
+              .shards = 4,
+              .tied = true,
+              .pipeline = 2,
+              .dtype = DType::kBF16,
+              .sparsity = sparse(SparsityMethod::kStatic, PatternKind::kUnstructured)},
+             4},
         Case{"parts_untied", {.shards = 6, .tied = false, .virtual_stages = 2}},
         Case{"parts_tied", {.shards = 3, .tied = true, .virtual_stages = 2}},
         Case{"parts_one_shard", {.shards = 1, .tied = true, .virtual_stages = 2}},
@@ -125,6 +137,9 @@ INSTANTIATE_TEST_SUITE_P(
              4},
         Case{"two_stages_parts_zero_2",
              {.zero = 2, .shards = 2, .tied = true, .pipeline = 2, .virtual_stages = 2},
+             4},
+        Case{"two_stages_parts_zero_3",
+             {.zero = 3, .shards = 6, .tied = true, .pipeline = 2, .virtual_stages = 2},
              4},
         Case{"two_stages_parts_zero_3_untied",
              {.zero = 3, .shards = 6, .tied = false, .pipeline = 2, .virtual_stages = 2},
@@ -173,7 +188,8 @@ TEST_P(Pipeline, SendsWhatIsPlanned) {
   const int data = static_cast<int>(place.data);
   EXPECT_EQ(run.result.sent_bytes,
             2 * (data_sent_bytes(parameters, mesh, GetParam().variant.shards, data) +
-                 12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, data)));
+                 12 / mesh.data * fetched_bytes(parameters, run.model.fetched_values(), mesh, data) +
+                 fetched_bytes(parameters, {run.model.shared_values()}, mesh, data)));
 }
 
 }  // namespace
