@@ -69,7 +69,8 @@ class TrainCommand {
     if (communicator_.rank() == 0) warn_of_settings(recipe_, beginning == nullptr);
     const ArenaSizes sizes =
         measure_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank()));
-    say_what_comes(data, model, peak_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank())),
+    say_what_comes(data, model,
+                   peak_arenas(model, recipe_, mesh_, beginning, place_of(mesh_, communicator_.rank())),
                    largest_arenas(model, recipe_, mesh_, beginning));
     data.verify(communicator_.local_rank(), communicator_.local_size());
     if (communicator_.rank() == 0 && !lock) lock.emplace(folder_);

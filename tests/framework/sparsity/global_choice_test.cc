@@ -27,9 +27,8 @@ std::vector<int64_t> sorted_choice(std::span<const WeightView> views, int64_t co
       for (const float value : views[i].values.subspan(v, elements)) size += std::abs(value);
       blocks.push_back({false, size, i});
     }
-    const auto largest =
-        std::max_element(blocks.begin() + static_cast<std::ptrdiff_t>(first), blocks.end(),
-                         [](const Block& a, const Block& b) { return a.size < b.size; });
+    const auto largest = std::max_element(blocks.begin() + static_cast<std::ptrdiff_t>(first), blocks.end(),
+                                          [](const Block& a, const Block& b) { return a.size < b.size; });
     if (largest != blocks.end()) largest->is_largest = true;
   }
   std::ranges::stable_sort(blocks, [](const Block& a, const Block& b) {
@@ -45,9 +44,10 @@ TEST(GlobalChoice, EqualsSortingAllBlocks) {
   for (const int64_t side : {1, 4})
     for (const uint64_t different : {3, 100000}) {
       const BlockShape block = {side, side};
-      const std::vector<Pattern> patterns = {
-          random_pattern(8 * side, 12 * side, block, 0.5, 1), Pattern(2 * side, 4 * side, block, {0, 0, 0}, {}),
-          Pattern::full(5 * side, 7 * side, block), random_pattern(40 * side, 20 * side, block, 0.3, 3)};
+      const std::vector<Pattern> patterns = {random_pattern(8 * side, 12 * side, block, 0.5, 1),
+                                             Pattern(2 * side, 4 * side, block, {0, 0, 0}, {}),
+                                             Pattern::full(5 * side, 7 * side, block),
+                                             random_pattern(40 * side, 20 * side, block, 0.3, 3)};
       std::vector<std::vector<float>> values;
       std::vector<WeightView> views;
       int64_t blocks = 0;

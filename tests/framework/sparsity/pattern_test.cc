@@ -53,8 +53,8 @@ TEST(Pattern, ValuesThatStayTogetherMoveAtOnce) {
   const Pattern before(2, 6, {}, {0, 4, 6}, {0, 1, 2, 4, 0, 5}), now(2, 6, {}, {0, 3, 6}, {1, 2, 3, 0, 4, 5});
   std::vector<std::array<int64_t, 3>> moves;
   for_each_move(now, before, [&](ValueMove m) { moves.push_back({m.to, m.from, m.count}); });
-  EXPECT_EQ(moves, (std::vector<std::array<int64_t, 3>>{
-                       {0, 1, 2}, {2, -1, 1}, {3, 4, 1}, {4, -1, 1}, {5, 5, 1}}));
+  EXPECT_EQ(moves,
+            (std::vector<std::array<int64_t, 3>>{{0, 1, 2}, {2, -1, 1}, {3, 4, 1}, {4, -1, 1}, {5, 5, 1}}));
 }
 
 TEST(Pattern, ValuesOfADenseMatrixComeRowByRow) {

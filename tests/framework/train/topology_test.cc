@@ -43,7 +43,8 @@ TEST(Topology, ARunThatHasAllItsWeightsStaysDenseThroughAnUpdate) {
   ASSERT_EQ(parameters.sparse_runs().size(), before.size());
   int64_t grown = 0;
   for (size_t i = 0; i < before.size(); ++i)
-    grown += std::ranges::count(testing::value_origins(parameters.sparse_runs()[i].pattern, before[i].pattern), -1);
+    grown += std::ranges::count(
+        testing::value_origins(parameters.sparse_runs()[i].pattern, before[i].pattern), -1);
   EXPECT_GT(grown, 0);
   EXPECT_EQ(update->counts.grown, grown);
   EXPECT_EQ(update->counts.dropped, grown);
