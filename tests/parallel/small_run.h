@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -26,7 +27,9 @@ namespace fern {
 namespace fs = std::filesystem;
 using testing_support::world;
 
-inline constexpr int64_t kSteps = 12;         // of a run
+// Of a run: 12, or FERN_TEST_STEPS, which the slow suite sets.
+inline const int64_t kSteps =
+    std::getenv("FERN_TEST_STEPS") ? std::atoll(std::getenv("FERN_TEST_STEPS")) : 12;
 inline constexpr int64_t kStop = 5;           // steps after which it is stopped, to be gone on with
 inline constexpr int64_t kMicroBatches = 12;  // of a step, each of one sequence, so ranks accumulate several
 inline constexpr int64_t kShards = 4;
