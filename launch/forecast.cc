@@ -42,7 +42,7 @@ size_t needed_bytes(const Layout& layout, const ModelConfig& model, const Recipe
                     size_t process_bytes) {
   const Mesh mesh{.data = layout.ranks, .zero = recipe.mesh.zero};
   const size_t mpi = layout.ranks > 1 ? kMpi_bytes : 0;
-  return machine_bytes(memory_of_rank(measure_arenas(model, recipe, mesh), model, mesh, process_bytes + mpi),
+  return machine_bytes(memory_of_rank(peak_arenas(model, recipe, mesh), model, mesh, process_bytes + mpi),
                        layout.ranks);
 }
 

@@ -167,7 +167,7 @@ std::vector<std::string> mesh_report(const ModelConfig& model, const Recipe& rec
       mesh.expert > 1 ? fmt::format(", {} of data share experts", mesh.expert) : "", mesh.zero,
       micro_batches)};
   for (size_t s = 0; s < stages.size(); ++s) {
-    const ArenaSizes sizes = measure_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
+    const ArenaSizes sizes = peak_arenas(model, recipe, mesh, nullptr, {.stage = static_cast<int64_t>(s)});
     lines.push_back(fmt::format(
         "  stage {:<12} {:>10}  {}; {} of its arenas, {} of them activations; sends {} over data, {} over "
         "pipeline",

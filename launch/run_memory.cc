@@ -54,7 +54,11 @@ size_t bytes_of_update(const Method& method, const Parameters& parameters, const
     const size_t blocks = values / static_cast<size_t>(weight.block.elements());
     const auto rows = static_cast<size_t>(weight.rows / weight.block.rows);
     bytes += 2 * (blocks * sizeof(uint16_t) + rows * sizeof(int64_t)) + candidates * sizeof(Candidate);
-    largest = std::max(largest, blocks * kChoice_bytes + 2 * candidates * sizeof(uint64_t) +
+    // Values that lie row by row still, in the order of blocks.
+    const bool is_dense = !parameters.list()[static_cast<size_t>(parameters.find(weight.name))].sparse;
+    const size_t gathered = is_dense && weight.block != BlockShape{} ? values * sizeof(float) : 0;
+    if (config.global) bytes += gathered;
+    largest = std::max(largest, blocks * kChoice_bytes + 2 * candidates * sizeof(uint64_t) + gathered +
                                     (are_shared ? 3 * values * sizeof(float) : 0));
   }
   if (traits_of(config.method).grows)
@@ -67,8 +71,7 @@ void add_topology(ArenaSizes& sizes, std::unique_ptr<Method> method, Parameters&
   const bool grows = traits_of(recipe.sparsity.method).grows;
   Arena arena = Arena::measuring("topology");
   if (&whole != &parameters) sizes.all_patterns = bytes_of_all_patterns(*method, whole, grows);
-  sizes.for_a_while =
-      std::max(sizes.for_a_while, bytes_of_update(*method, parameters, whole, mesh.tensor > 1));
+  sizes.update = bytes_of_update(*method, parameters, whole, mesh.tensor > 1);
   SoloPatternLink nobody;
   const Topology topology(std::move(method), parameters, arena, Topology::Part{whole, nobody});
   sizes.topology = arena.used_bytes();
@@ -149,7 +152,7 @@ ArenaSizes measure_arenas(const ModelConfig& config, const Recipe& recipe, const
   // What is put aside while patterns change.
   if (method && recipe.sparsity.method != SparsityMethod::kStatic) sizes.gradients = sizes.all;
   if (method) {
-    sizes.for_a_while =
+    sizes.timing =
         product_report_bytes(model.parameters(), config, recipe.batch.micro_sequences * config.context);
     add_topology(sizes, std::move(method), model.parameters(), whole, mesh, recipe);
   }
@@ -164,8 +167,10 @@ namespace {
 
 // A run that prunes is largest after its first update at times: nearly all weights exist still, and now with
 // patterns. None where it begins with its patterns.
-std::optional<ContinuedRun> after_first_pruning(const ModelConfig& config, Recipe recipe) {
-  if (!traits_of(recipe.sparsity.method).prunes) return std::nullopt;
+std::optional<ContinuedRun> first_pruning(const ModelConfig& config, Recipe recipe,
+                                          const ContinuedRun* continued) {
+  const bool are_given = continued != nullptr && !continued->budget.empty();
+  if (are_given || !traits_of(recipe.sparsity.method).prunes) return std::nullopt;
   recipe.sparsity.global = false;  // how many blocks of which weights go is known from their values alone
   Transformer model(config);
   const std::unique_ptr<Method> method =
@@ -182,27 +187,33 @@ std::optional<ContinuedRun> after_first_pruning(const ModelConfig& config, Recip
   return run;
 }
 
+ArenaSizes peak_with(const std::optional<ContinuedRun>& pruned, const ModelConfig& config,
+                     const Recipe& recipe, const Mesh& mesh, const ContinuedRun* continued,
+                     const MeshPlace& place) {
+  const ArenaSizes first = measure_arenas(config, recipe, mesh, continued, place);
+  if (!pruned) return first;
+  ArenaSizes later = measure_arenas(config, recipe, mesh, &*pruned, place);
+  if (continued == nullptr) later.timing = 0;  // which a run does when it begins
+  return later.peak() > first.peak() ? later : first;
+}
+
 }  // namespace
 
 ArenaSizes peak_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
                        const ContinuedRun* continued, const MeshPlace& place) {
-  const ArenaSizes first = measure_arenas(config, recipe, mesh, continued, place);
-  if (continued != nullptr) return first;
-  const std::optional<ContinuedRun> pruned = after_first_pruning(config, recipe);
-  if (!pruned) return first;
-  const ArenaSizes later = measure_arenas(config, recipe, mesh, &*pruned, place);
-  return later.total() > first.total() ? later : first;
+  return peak_with(first_pruning(config, recipe, continued), config, recipe, mesh, continued, place);
 }
 
 ArenaSizes largest_arenas(const ModelConfig& config, const Recipe& recipe, const Mesh& mesh,
                           const ContinuedRun* continued) {
+  const std::optional<ContinuedRun> pruned = first_pruning(config, recipe, continued);
   ArenaSizes largest;
   for (int64_t stage = 0; stage < mesh.pipeline; ++stage)
     for (int64_t expert = 0; expert < mesh.expert; ++expert)
       for (int64_t tensor = 0; tensor < mesh.tensor; ++tensor) {
-        const ArenaSizes sizes =
-            peak_arenas(config, recipe, mesh, continued, {.stage = stage, .data = expert, .tensor = tensor});
-        if (sizes.total() > largest.total()) largest = sizes;
+        const ArenaSizes sizes = peak_with(pruned, config, recipe, mesh, continued,
+                                           {.stage = stage, .data = expert, .tensor = tensor});
+        if (sizes.peak() > largest.peak()) largest = sizes;
       }
   return largest;
 }
@@ -229,8 +240,8 @@ std::vector<MemoryItem> memory_of_rank(const ArenaSizes& arenas, const ModelConf
   if (arenas.all_patterns > 0)
     items.push_back(
         {"all patterns", arenas.all_patterns, "of the whole model, on rank 0 while it saves", true});
-  if (arenas.for_a_while > 0)
-    items.push_back({"for a while", arenas.for_a_while,
+  if (arenas.for_a_while() > 0)
+    items.push_back({"for a while", arenas.for_a_while(),
                      "while products are timed at first, or patterns change: those before and after"});
   if (mesh.ranks() > 1) {
     items.push_back({"exchange", kExchange_bytes + kExchangeRank_bytes * static_cast<size_t>(mesh.ranks()),

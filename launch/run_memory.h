@@ -1,6 +1,7 @@
 // The memory of a run, by name: what `fern plan` prints and what `fern train` takes, from the same code.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -28,11 +29,14 @@ struct ArenaSizes {
   // a rank's shares of sparse matrices may get more weights.
   size_t room = 0, optimizer_room = 0, reduction_room = 0;
   size_t all_patterns = 0;  // of the whole model, on rank 0 while it saves: no arena
-  size_t for_a_while = 0;   // when products are timed at first, or when patterns change: no arena
+  size_t timing = 0;        // of sparse products, when a run begins: no arena
+  size_t update = 0;        // when patterns change: no arena
 
   size_t total() const {
     return values + gradients + packed + optimizer + reduction + activations + topology + patterns;
   }
+  size_t for_a_while() const { return std::max(timing, update); }
+  size_t peak() const { return total() + for_a_while(); }
 };
 
 // Positions of a micro-batch that one rank takes through its layers. `model` is the recipe's.

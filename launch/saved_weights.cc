@@ -35,7 +35,9 @@ fs::path beside(fs::path owner) {
 }  // namespace
 
 void expect_weights_folder(const fs::path& out) {
-  const fs::path folder = fs::weakly_canonical(fs::absolute(out)), parent = folder.parent_path();
+  fs::path folder = fs::weakly_canonical(fs::absolute(out));
+  if (!folder.has_filename()) folder = folder.parent_path();  // it ended in a slash
+  const fs::path parent = folder.parent_path();
   if (fs::exists(folder) && !fs::is_directory(folder)) refuse(out, "it is a file", folder);
   if (fs::exists(folder / kRunRecipe) || fs::is_directory(folder / kRunCheckpoints))
     refuse(out, "it is a run folder, whose own checkpoints would no longer be found", folder);

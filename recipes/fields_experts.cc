@@ -52,7 +52,7 @@ std::vector<Field> expert_routing() {
        .place = [](Recipe& r) -> Place { return &r.model.experts.capacity_factor; },
        .meaning =
            "An expert takes at most this many times its even share of a micro-batch's (token, choice) pairs; "
-           "later ones are dropped, and counted. 0: none is dropped; below 1 some always are.",
+           "later ones are dropped, and counted. 0: none is dropped; well below 1 some always are.",
        .raising = "fewer are dropped"},
       {.key = "model.experts.balance_loss",
        .place = [](Recipe& r) -> Place { return &r.model.experts.balance_loss; },

@@ -55,6 +55,12 @@ struct Operands {
   PackedWeight packed;
 };
 
+size_t operand_bytes(const Pattern& pattern, DType dtype, int64_t tokens) {
+  Arena arena = Arena::measuring("products");
+  const Operands operands(pattern, dtype, tokens, arena);
+  return arena.used_bytes();
+}
+
 }  // namespace
 
 bool prefers_dense(const Pattern& pattern, DType dtype) {
@@ -66,7 +72,7 @@ bool prefers_dense(double density, BlockShape block, DType dtype) {
 }
 
 ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t tokens) {
-  Arena arena("products", measuring_bytes(pattern, dtype, tokens));
+  Arena arena("products", operand_bytes(pattern, dtype, tokens));
   Operands operands(pattern, dtype, tokens, arena);
   auto& [x, y, w, dw, values, dvalues, rooms, packed] = operands;
   Stream stream;
@@ -90,9 +96,7 @@ ProductCosts measure_products(const Pattern& pattern, DType dtype, int64_t token
 }
 
 size_t measuring_bytes(const Pattern& pattern, DType dtype, int64_t tokens) {
-  Arena arena = Arena::measuring("products");
-  const Operands operands(pattern, dtype, tokens, arena);
-  return arena.used_bytes();
+  return operand_bytes(pattern, dtype, tokens) + SparseProduct(pattern).index_bytes();
 }
 
 }  // namespace fern

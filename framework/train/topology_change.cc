@@ -67,19 +67,19 @@ void fill(std::span<float> values, const Slices& slices, std::span<const float> 
 }
 
 // Weights that are new belong to a generation of their own.
-WeightAges aged(WeightAges ages, const Parameters& parameters, const Before& before, int64_t updates) {
-  expect(ages.births.size() <= std::numeric_limits<uint16_t>::max(),
+WeightAges aged(const WeightAges& was, const Parameters& parameters, const Before& before, int64_t updates) {
+  expect(was.births.size() <= std::numeric_limits<uint16_t>::max(),
          "expected at most {} topology updates that grow weights, got more; raise sparsity.interval",
          std::numeric_limits<uint16_t>::max());
-  const auto newest = static_cast<uint16_t>(ages.births.size());
-  const std::vector<uint16_t> was = std::move(ages.generation);
-  ages.generation.assign(static_cast<size_t>(parameters.padded_elements()), 0);
+  const auto newest = static_cast<uint16_t>(was.births.size());
+  WeightAges ages = {.generation = std::vector<uint16_t>(static_cast<size_t>(parameters.padded_elements())),
+                     .births = was.births};
   for_each_move(parameters, before, [&](ValueMove move) {
     const auto out = ages.generation.begin() + move.to;
     if (move.is_new())
       std::fill_n(out, move.count, newest);
-    else if (!was.empty())
-      std::copy_n(was.begin() + move.from, move.count, out);
+    else if (!was.generation.empty())
+      std::copy_n(was.generation.begin() + move.from, move.count, out);
   });
   ages.births.push_back(updates);
   return ages;

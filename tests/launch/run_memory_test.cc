@@ -58,7 +58,7 @@ TEST(RunMemory, SharesOfSparseMatricesReserveAddresses) {
   EXPECT_LT(shared.values, shared.room);
   EXPECT_LT(shared.optimizer, shared.optimizer_room);
   EXPECT_LT(shared.reduction, shared.reduction_room);
-  EXPECT_GT(shared.for_a_while, 0u);
+  EXPECT_GT(shared.for_a_while(), 0u);
   for (const MemoryItem& item : memory_of_rank(shared, model, mesh, 0))
     if (item.name == "values" || item.name == "gradients") {
       EXPECT_EQ(item.meaning, "of all weights");
@@ -66,7 +66,7 @@ TEST(RunMemory, SharesOfSparseMatricesReserveAddresses) {
   recipe.sparsity.method = SparsityMethod::kStatic;
   const ArenaSizes fixed = measure_arenas(model, recipe, mesh);
   EXPECT_EQ(fixed.values, fixed.room);
-  EXPECT_GT(fixed.for_a_while, 0u);  // products are timed
+  EXPECT_GT(fixed.for_a_while(), 0u);  // products are timed
 }
 
 // Nearly all weights exist still, and now with patterns.
@@ -86,7 +86,7 @@ TEST(RunMemory, ARunThatPrunesIsLargestAfterItsFirstUpdate) {
     EXPECT_GT(peak.patterns, 2 * static_cast<size_t>(0.98 * (4 * 256 * 256 + 3 * 256 * 1024)));
     EXPECT_GT(peak.values, first.values * 98 / 100);
     EXPECT_GT(peak.total(), first.total());
-    EXPECT_GT(peak.for_a_while, 0u);
+    EXPECT_GT(peak.for_a_while(), 0u);
   }
 }
 

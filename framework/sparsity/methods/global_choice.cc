@@ -27,7 +27,7 @@ void for_each_rank(const WeightView& view, const Visit& visit) {
     visit(rank_of(view.values.subspan(begin, elements)));
 }
 
-// How many ranks begin with each 16 bits, of those that continue `prefix`.
+// How many ranks have each value of their last 16 bits.
 class Histogram {
  public:
   void add(uint32_t rank, int64_t times) { counts_[rank & 0xFFFF] += times; }
@@ -73,6 +73,8 @@ std::vector<int64_t> globally_largest(std::span<const WeightView> views, int64_t
     for_each_rank(views[i], [&](uint32_t rank) { largest[i] = std::max(largest[i], rank); });
     counts[i] = views[i].values.empty() ? 0 : 1;
   }
+  expect(count >= sum(counts), "[global_choice] expected room for the largest of {} weights, got {}",
+         sum(counts), count);
   if (count == sum(counts)) return counts;
   const uint32_t least = nth_largest(views, largest, count - sum(counts));
   for (size_t i = 0; i < views.size(); ++i) {
