@@ -96,8 +96,7 @@ void expect_placed(const SparsityConfig& config, const SparseWeight& weight, dou
   fail_usage(
       "sparsity.sparsity = {}: {} is {} x {} in blocks of {} x {} and gets {:.3g} of its {} blocks, too few "
       "for pattern \"{}\" and distribution \"{}\"; lower the sparsity, take smaller blocks (sparsity.block), "
-      "or "
-      "in a recipe give it a sparsity of its own (sparsity.layers)",
+      "or in a recipe give it a sparsity of its own (sparsity.layers)",
       config.target_sparsity(), weight.name, weight.rows, weight.columns, weight.block.rows,
       weight.block.columns, share, weight.blocks(), name_of(config.pattern),
       kDistributionNames[static_cast<size_t>(config.distribution)]);

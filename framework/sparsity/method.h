@@ -73,7 +73,7 @@ class Method {
   // The same of the rows or columns of one weight that are `here`: the best of all of these are among the
   // best of each. REQUIRES: not config.global; cells are not cut, but rows (fan-in) may be.
   GrowthScores growth_scores(size_t weight, const SparseWeight& here) const;
-  // How many candidates of a weight are kept for an update; with config.global, of all together the sum.
+  // Candidates of a weight that are kept for an update; with config.global about its part of all.
   int64_t most_candidates(size_t weight) const;
   // Rows whose gradient is to be scored at `step`: in the scoring_steps up to an update each row comes once.
   RowRange scored_rows(int64_t step, size_t weight) const;

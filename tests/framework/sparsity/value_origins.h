@@ -1,6 +1,10 @@
 // Where each value of `now` was in `before`: its index there, or -1 for a weight that is new.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "framework/sparsity/value_moves.h"
