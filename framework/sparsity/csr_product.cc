@@ -11,7 +11,14 @@ namespace fern {
 
 namespace {
 
+// Below this, arranging the weights would cost more than it saves.
+constexpr int64_t kFewTokens = 16;
+
 int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
+
+CsrRange part_of(int64_t count, int64_t part, int64_t parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
 
 // One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
 template <typename T>
@@ -21,37 +28,43 @@ void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens, doubl
   const int64_t width = density > kDense ? kernels.dense_product_tokens : kernels.product_tokens;
   const int64_t tiles = ceiling(tokens, width),
                 tile_bytes = width * kernels.product_bytes * (w.inputs + kCsrFeatures);
-  const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), ceiling(w.outputs, 16));
-  const int64_t part = ceiling(ceiling(w.outputs, parts), 16) * 16;
+  const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), w.groups);
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
-    const int64_t token = task / parts * width, first = std::min(task % parts * part, w.outputs);
-    const int64_t count = std::min(tokens - token, width);
+    const int64_t token = task / parts * width, count = std::min(tokens - token, width);
     auto* room = thread_scratch<std::byte>(kCsrSumBytes + tile_bytes);
     kernels.product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * w.inputs, w.inputs, count},
-                    w, first, std::min(first + part, w.outputs), {room + kCsrSumBytes, room});
+                    w, part_of(w.groups, task % parts, parts), {room + kCsrSumBytes, room});
   }
 }
 
-// Weights rounded once for all tokens.
-void round_values(BF16* rounded_N, const float* values_N, int64_t count) {
-#pragma omp parallel for simd schedule(static)
-  for (int64_t i = 0; i < count; ++i) rounded_N[i] = narrow<BF16>(values_N[i]);
+// Gives the runs of a view its values, in the type that the kernels for T read.
+template <typename T, typename View>
+void arrange_values(CsrRuns& w, const View& view, const float* values_N, int64_t nonzeros) {
+  if (csr_kernels<T>(simd_level()).reads_rounded) {
+    auto* arranged = thread_scratch<BF16>(nonzeros);
+    view.arrange(arranged, values_N);
+    w.rounded = arranged;
+  } else {
+    auto* arranged = thread_scratch<float>(nonzeros);
+    view.arrange(arranged, values_N);
+    w.values = arranged;
+  }
 }
 
-// How many parts of the outputs and of the bands there are; each pair is a task of one thread.
+// How many parts of the groups and of the bands there are; each pair is a task of one thread.
 struct GradientSplit {
-  int64_t outputs, bands;
+  int64_t groups, bands;
 };
 
 // A task turns over its own part of both activations and multiplies them; the largest task should be small.
 GradientSplit split_of(const CsrRuns& w, double density, int64_t threads) {
   constexpr double kTurning = 6;  // weights that cost as much as turning over a feature
-  GradientSplit best{threads, 1};
+  GradientSplit best{1, 1};
   double least = std::numeric_limits<double>::infinity();
   for (int64_t bands = std::min(threads, w.bands); bands > 0; --bands) {
-    const int64_t parts = ceiling(threads, bands);
-    const auto outputs = static_cast<double>(ceiling(w.outputs, parts)),
+    const int64_t parts = std::min(ceiling(threads, bands), w.groups);
+    const auto outputs = static_cast<double>(ceiling(w.groups, parts) * w.group_outputs),
                inputs = static_cast<double>(ceiling(w.bands, bands) * w.band_inputs);
     const double work = outputs * inputs * density + kTurning * (outputs + inputs);
     if (work < least) best = {parts, bands}, least = work;
@@ -59,28 +72,23 @@ GradientSplit split_of(const CsrRuns& w, double density, int64_t threads) {
   return best;
 }
 
-CsrRange part_of(int64_t count, int64_t part, int64_t parts) {
-  return {count * part / parts, count * (part + 1) / parts};
-}
-
-// dW += dY^T X for some outputs and bands, tile of tokens by tile; the tiles stay in the second cache.
+// dW += dY^T X for some groups and bands, tile of tokens by tile; the tiles stay in the second cache.
 template <typename T>
-void add_gradient(float* dvalues_N, const T* dy_TO, const T* x_TI, const CsrRuns& w, CsrRange outputs,
+void add_gradient(float* dvalues_N, const T* dy_TO, const T* x_TI, const CsrRuns& w, CsrRange groups,
                   CsrRange bands, int64_t tokens) {
-  constexpr int64_t kOutputs = 256;
   const CsrKernels<T>& kernels = csr_kernels<T>(simd_level());
   const int64_t input = bands.first * w.band_inputs,
                 inputs = std::min(bands.last * w.band_inputs, w.inputs) - input;
-  auto* dy = thread_scratch<std::byte>((kOutputs + inputs + 2 * kCsrFeatures) * kernels.gradient_bytes);
-  std::byte* x = dy + (kOutputs + kCsrFeatures) * kernels.gradient_bytes;
+  auto* dy = thread_scratch<std::byte>((kCsrOutputs + inputs + 2 * kCsrFeatures) * kernels.gradient_bytes);
+  std::byte* x = dy + (kCsrOutputs + kCsrFeatures) * kernels.gradient_bytes;
   for (int64_t token = 0; token < tokens; token += kernels.gradient_tokens) {
     const int64_t count = std::min(tokens - token, kernels.gradient_tokens);
     kernels.read_gradient_tile(x, {x_TI + token * w.inputs + input, w.inputs, count}, inputs);
-    for (int64_t first = outputs.first; first < outputs.last; first += kOutputs) {
-      const CsrRange block{first, std::min(first + kOutputs, outputs.last)};
+    for (int64_t group = groups.first; group < groups.last; ++group) {
+      const int64_t first = group * w.group_outputs;
       kernels.read_gradient_tile(dy, {dy_TO + token * w.outputs + first, w.outputs, count},
-                                 block.last - first);
-      kernels.add_gradient(dvalues_N, dy, x, w, block, bands);
+                                 std::min(w.group_outputs, w.outputs - first));
+      kernels.add_gradient(dvalues_N, dy, x, w, group, bands);
     }
   }
 }
@@ -95,12 +103,15 @@ CsrProduct::CsrProduct(const Pattern& pattern) : pattern_(&pattern), forward_(pa
 
 template <typename T>
 void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const {
+  const int64_t nonzeros = pattern_->nonzeros();
   CsrRuns w = forward_.runs();
-  w.values = values_N;
-  if (csr_kernels<T>(simd_level()).reads_rounded) {
-    auto* rounded = thread_scratch<BF16>(pattern_->nonzeros());
-    round_values(rounded, values_N, pattern_->nonzeros());
-    w.rounded = rounded;
+  if (tokens > kFewTokens || csr_kernels<T>(simd_level()).reads_rounded) {
+    auto* columns = thread_scratch<uint16_t>(nonzeros);
+    forward_.arrange(columns);
+    w = forward_.runs(columns);
+    arrange_values<T>(w, forward_, values_N, nonzeros);
+  } else {
+    w.values = values_N;
   }
   run_product(y_TO, x_TI, w, tokens, pattern_->density());
 }
@@ -108,26 +119,31 @@ void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t 
 template <typename T>
 void CsrProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const {
   CsrRuns w = backward_.runs();
-  if (csr_kernels<T>(simd_level()).reads_rounded) {
-    auto* arranged = thread_scratch<BF16>(pattern_->nonzeros());
-    backward_.arrange(arranged, values_N);
-    w.rounded = arranged;
-  } else {
-    auto* arranged = thread_scratch<float>(pattern_->nonzeros());
-    backward_.arrange(arranged, values_N);
-    w.values = arranged;
-  }
+  arrange_values<T>(w, backward_, values_N, pattern_->nonzeros());
   run_product(dx_TI, dy_TO, w, tokens, pattern_->density());
 }
 
 template <typename T>
 void CsrProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_TI, int64_t tokens) const {
-  const CsrRuns w = forward_.runs();
+  auto* columns = thread_scratch<uint16_t>(pattern_->nonzeros());
+  auto* arranged = thread_scratch<float>(pattern_->nonzeros());
+  forward_.arrange(columns);
+  const CsrRuns w = forward_.runs(columns);
   const GradientSplit split = split_of(w, pattern_->density(), omp_get_max_threads());
 #pragma omp parallel for schedule(static)
-  for (int64_t task = 0; task < split.outputs * split.bands; ++task)
-    add_gradient(dvalues_N, dy_TO, x_TI, w, part_of(w.outputs, task / split.bands, split.outputs),
-                 part_of(w.bands, task % split.bands, split.bands), tokens);
+  for (int64_t task = 0; task < split.groups * split.bands; ++task) {
+    const CsrRange groups = part_of(w.groups, task / split.bands, split.groups),
+                   bands = part_of(w.bands, task % split.bands, split.bands);
+    const auto for_each_cell = [&](const auto& visit) {
+      for (int64_t group = groups.first; group < groups.last; ++group)
+        for (int64_t band = bands.first; band < bands.last; ++band) visit(group * w.bands + band);
+    };
+    for_each_cell([&](int64_t cell) {
+      std::fill(arranged + w.first_weight[cell], arranged + w.first_weight[cell + 1], 0.0F);
+    });
+    add_gradient(arranged, dy_TO, x_TI, w, groups, bands, tokens);
+    for_each_cell([&](int64_t cell) { forward_.add_arranged(dvalues_N, arranged, cell); });
+  }
 }
 
 size_t CsrProduct::index_bytes() const { return forward_.bytes() + backward_.bytes(); }

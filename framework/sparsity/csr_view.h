@@ -1,5 +1,5 @@
-// What the unstructured kernels read beside a pattern: where the runs of each band begin (csr_kernels.h), and
-// the same weights sorted by column.
+// What the unstructured kernels read beside a pattern: its weights as runs (csr_kernels.h), and the same
+// weights sorted by column.
 #pragma once
 
 #include <cstddef>
@@ -11,19 +11,40 @@
 
 namespace fern {
 
-// Rows are outputs, bands are columns; columns and values are the pattern's own.
+// The runs of a matrix, cell by cell.
+struct CsrRunTable {
+  int64_t group_outputs = 0;
+  std::vector<int64_t> origin;         // bands
+  std::vector<uint32_t> first_run;     // groups x bands, and the end
+  std::vector<uint32_t> first_weight;  // the same
+  std::vector<CsrRun> runs;            // with kCsrRunsAhead empty ones after the last
+
+  size_t bytes() const;
+};
+
+// Rows are outputs, bands are columns.
 class CsrView {
  public:
   // The pattern is borrowed. REQUIRES: blocks of 1 x 1, at most 2^32 - 1 weights.
   explicit CsrView(const Pattern& pattern);
-  CsrRuns runs() const;  // all but the values
-  size_t bytes() const;
+
+  // All but the values: in the pattern's order, or in that of the runs with the columns that arrange() gave.
+  CsrRuns runs() const;
+  CsrRuns runs(const uint16_t* arranged_columns_N) const;
+
+  void arrange(uint16_t* arranged_columns_N) const;
+  // T is float, or BF16 to round them.
+  template <typename T>
+  void arrange(T* arranged_N, const float* values_N) const;
+  // values += what is in the order of the runs, for one cell.
+  void add_arranged(float* values_N, const float* arranged_N, int64_t cell) const;
+
+  size_t bytes() const { return table_.bytes(); }
 
  private:
   const Pattern* pattern_;
   int64_t band_inputs_;
-  std::vector<int64_t> origin_;      // zeros: columns are numbered from the first one
-  std::vector<uint32_t> run_begin_;  // rows x bands, and the end
+  CsrRunTable table_;
 };
 
 // Columns are outputs, bands are rows, as many as have at most 2^16 weights: within a band, 16 bits number
@@ -31,19 +52,19 @@ class CsrView {
 class TransposedCsrView {
  public:
   explicit TransposedCsrView(const Pattern& pattern);  // as above
-  CsrRuns runs() const;
-  // The pattern's values in the order of this view; T is float, or BF16 to round them.
+  CsrRuns runs() const;                                // all but the values, in the order of the runs
   template <typename T>
-  void arrange(T* arranged_N, const float* values_N) const;
+  void arrange(T* arranged_N, const float* values_N) const;  // as above
   size_t bytes() const;
 
  private:
   void cut(const Pattern& pattern);
-  void sort_band(const Pattern& pattern, size_t band);
+  void order_runs(const Pattern& pattern);
+  void fill_band(const Pattern& pattern, size_t band);
 
   int64_t outputs_, inputs_;
-  std::vector<int64_t> origin_;      // the first row of each band, and the number of rows
-  std::vector<uint32_t> run_begin_;  // bands x columns, and the end
+  CsrRunTable table_;
+  std::vector<uint32_t> band_weight_;  // the pattern's first weight of each band, and the end
   std::vector<uint16_t> row_, source_;
 };
 

@@ -137,7 +137,7 @@ struct Measured {
 
 Measured measure(const SparseBenchOptions& options, const Layer& layer, const std::vector<DensePeer>& peers,
                  double density) {
-  constexpr std::chrono::milliseconds kSpin{30};
+  constexpr std::chrono::milliseconds kSpin{150};  // OpenBLAS: 2^26 ticks of the clock, and some more
   const LayerOperands& s = layer.operands;
   const Pattern pattern = random_pattern(s.w_OI.dim(0), s.w_OI.dim(1), options.block, density);
   const SparseProduct product(pattern);

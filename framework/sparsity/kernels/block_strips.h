@@ -14,6 +14,11 @@ namespace fern::FERN_SIMD_NAMESPACE {
 // Strips of x that are multiplied with one of dy at once.
 inline constexpr int kMostStrips = kLanes == 16 ? 4 : 2;
 
+// Activations of this many tokens further are asked for: neighbouring tokens lie too far apart for the
+// processor to foresee. To the second cache: lines of tokens a power of two apart would oust each other from
+// the first.
+inline constexpr int64_t kTokensAhead = 16;
+
 // One word of each of kBlockStep features, from kPerWord tokens of which `tokens` exist.
 inline Quad words_of_tokens(const float* from, int64_t, int64_t tokens) {
   return tokens > 0 ? load_quad(from) : Quad{};

@@ -7,72 +7,64 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-// Sums over lanes are made for this many weights at once.
-inline constexpr int kGroup = kLanes == 16 ? 8 : 4;
+// Weights of one run whose sums are made at once: each vector of dY is loaded once for all of them, and their
+// lanes are summed together.
+inline constexpr int kSumsAtOnce = 8;
 
-// A row of dY, in registers while its weights pass by.
+// Rows of a tile, and their product.
 struct WideGradient {
   using Element = float;
-  static constexpr int kVectors = 8;
-  static constexpr int64_t kTokens = kVectors * kLanes;
-  Floats dy[kVectors];
+  using Vector = Floats;
+  static constexpr int64_t kTokens = 8 * kLanes, kStep = kLanes;
 
-  explicit WideGradient(const float* from) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) dy[v] = load(from + v * kLanes);
-  }
-  // The products with a row of X, summed but for the lanes.
-  Floats times(const float* x) const {
-    Floats sum = dy[0] * load(x);
-#pragma GCC unroll 8
-    for (int v = 1; v < kVectors; ++v) sum += dy[v] * load(x + v * kLanes);
-    return sum;
-  }
+  static Vector load(const float* from) { return FERN_SIMD_NAMESPACE::load(from); }
+  static Floats add(Floats sum, Vector a, Vector b) { return sum + a * b; }
 };
 
+// dvalues[i] += dy . x[index[i]] for kCount weights.
 template <int kCount, typename Gradient>
-inline void add_gradients(float* dvalues, const Gradient& dy, const typename Gradient::Element* x,
-                          int64_t first_input, const uint16_t* index) {
-  Floats sum[kCount];
+inline void add_gradients(float* dvalues, const typename Gradient::Element* dy,
+                          const typename Gradient::Element* x, const uint16_t* index) {
+  const typename Gradient::Element* row[kCount];
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) sum[i] = dy.times(x + (index[i] - first_input) * Gradient::kTokens);
-  float total[kLanes];
-  store(total, lane_sums<kCount>(sum));
+  for (int i = 0; i < kCount; ++i) row[i] = in_register(x + index[i] * Gradient::kTokens);
+  Floats sum[kSumsAtOnce] = {};
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) dvalues[i] += total[i];
+  for (int64_t t = 0; t < Gradient::kTokens; t += Gradient::kStep) {
+    const auto vector = Gradient::load(dy + t);
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) sum[i] = Gradient::add(sum[i], vector, Gradient::load(row[i] + t));
+  }
+  add_lane_sums<kCount>(dvalues, sum);
 }
 
-// The rest of a run, of fewer than 2 * kCount weights.
-template <int kCount, typename Gradient>
-inline void add_last_gradients(float* dvalues, const Gradient& dy, const typename Gradient::Element* x,
-                               int64_t first_input, const uint16_t* index, uint32_t count) {
-  if ((count & kCount) != 0) {
-    add_gradients<kCount>(dvalues, dy, x, first_input, index);
-    dvalues += kCount, index += kCount;
-  }
-  if constexpr (kCount > 1) add_last_gradients<kCount / 2>(dvalues, dy, x, first_input, index, count);
+// The same for `count` weights, at most kSumsAtOnce.
+template <typename Gradient, int kCount = kSumsAtOnce>
+inline void add_last_gradients(float* dvalues, const typename Gradient::Element* dy,
+                               const typename Gradient::Element* x, const uint16_t* index, uint32_t count) {
+  if (count == kCount) return add_gradients<kCount, Gradient>(dvalues, dy, x, index);
+  if constexpr (kCount > 1) add_last_gradients<Gradient, kCount - 1>(dvalues, dy, x, index, count);
 }
 
 // dvalues += dY^T X for the tokens of one tile (csr_kernels.h).
 template <typename Gradient>
 void add_gradient_of_tile(float* dvalues, const void* dy_tile, const void* x_tile, const CsrRuns& w,
-                          CsrRange outputs, CsrRange bands) {
+                          int64_t group, CsrRange bands) {
   using Element = typename Gradient::Element;
-  const auto* x = static_cast<const Element*>(x_tile);
+  const auto* dy = static_cast<const Element*>(dy_tile);
   const int64_t first_input = bands.first * w.band_inputs;
   for (int64_t band = bands.first; band < bands.last; ++band) {
-    const auto* dy = static_cast<const Element*>(dy_tile);
-    for (int64_t output = outputs.first; output < outputs.last; ++output, dy += Gradient::kTokens) {
-      const uint32_t* ends = w.run_begin + output * w.output_step + band * w.band_step;
-      fetch_ahead(w, ends, dvalues);
-      uint32_t i = ends[0];
-      const uint32_t end = ends[1];
-      if (i == end) continue;
-      const Gradient row(dy);
-      for (; i + kGroup <= end; i += kGroup)
-        add_gradients<kGroup>(dvalues + i, row, x, first_input, w.index + i);
-      add_last_gradients<kGroup / 2>(dvalues + i, row, x, first_input, w.index + i, end - i);
-    }
+    const Element* x =
+        static_cast<const Element*>(x_tile) + (w.origin[band] - first_input) * Gradient::kTokens;
+    for_each_run(w, group * w.bands + band, dvalues, [&](const CsrRun& run, uint32_t begin) {
+      const Element* row = dy + run.output * Gradient::kTokens;
+      float* to = dvalues + begin;
+      const uint16_t* index = w.index + begin;
+      uint32_t left = run.count;
+      for (; left > kSumsAtOnce; left -= kSumsAtOnce, to += kSumsAtOnce, index += kSumsAtOnce)
+        add_gradients<kSumsAtOnce, Gradient>(to, row, x, index);
+      add_last_gradients<Gradient>(to, row, x, index, left);
+    });
   }
 }
 

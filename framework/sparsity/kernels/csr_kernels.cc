@@ -17,54 +17,52 @@ constexpr int kMostVectors = 8;
 // With 32 registers twice the tokens fit, and a weight is fetched half as often.
 constexpr int64_t kDenseTokens = kLanes == 16 ? 2 * kTileTokens : kTileTokens;
 
-// sum[output][token] (+)= the runs of one band, for kVectors vectors of tokens. x and sum are tiles of
+// sums[output][token] (+)= the runs of one cell, for kVectors vectors of tokens. x and sums are tiles of
 // kTokens.
 template <int64_t kTokens, int kVectors>
-[[gnu::noinline]] void add_band(float* sum, const float* x, const CsrRuns& w, int64_t band, int64_t first,
-                                int64_t last) {
-  const uint32_t* run = w.run_begin + band * w.band_step;
-  x += w.origin[band] * kTokens;
-  for (int64_t output = first; output < last; ++output, sum += kTokens) {
-    Floats total[kVectors];
+[[gnu::noinline]] void add_cell(float* sums, const float* x, const CsrRuns& w, int64_t cell, bool is_first) {
+  for_each_run(
+      w, cell, w.values, [&](const CsrRun& run, uint32_t begin) __attribute__((always_inline)) {
+        float* sum = sums + run.output * kTokens;
+        Floats total[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) total[v] = band == 0 ? Floats{} : load(sum + v * kLanes);
-    const uint32_t* ends = run + output * w.output_step;
-    fetch_ahead(w, ends, w.values);
-    for (uint32_t i = ends[0]; i < ends[1]; ++i) {
-      const float* from = x + w.index[i] * kTokens;
+        for (int v = 0; v < kVectors; ++v) total[v] = is_first ? Floats{} : load(sum + v * kLanes);
+        const uint16_t* index = w.index + begin;
+        const float* value = w.values + begin;
+        for (const float* end = value + run.count; value != end; ++value, ++index) {
+          const float* from = in_register(x + *index * kTokens);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) total[v] += w.values[i] * load(from + v * kLanes);
-    }
+          for (int v = 0; v < kVectors; ++v) total[v] += *value * load(from + v * kLanes);
+        }
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) store(sum + v * kLanes, total[v]);
-  }
+        for (int v = 0; v < kVectors; ++v) store(sum + v * kLanes, total[v]);
+      });
 }
 
 template <int64_t kTokens, typename T>
-void product_of_tile(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
+void product_of_tile(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, CsrRange groups,
                      const CsrRoom& room) {
-  constexpr int64_t kOutputs = kCsrOutputs * kTileTokens / kTokens;
+  static_assert(kTokens <= kCsrTokens);
   constexpr int kVectors = kTokens / kLanes < kMostVectors ? kTokens / kLanes : kMostVectors;
   auto *tile = static_cast<float*>(room.tile), *sums = static_cast<float*>(room.sums);
   read_tile<kTokens>(tile, x.data, x.stride, x.tokens, w.inputs);
-  for (int64_t group = first; group < last; group += kOutputs) {
-    const int64_t end = group + kOutputs < last ? group + kOutputs : last;
+  for (int64_t group = groups.first; group < groups.last; ++group) {
     for (int64_t band = 0; band < w.bands; ++band)
       for (int64_t token = 0; token < kTokens; token += kVectors * kLanes)
-        add_band<kTokens, kVectors>(sums + token, tile + token, w, band, group, end);
-    write_tile<kTokens>(y.data + group, y.stride, sums, y.tokens, end - group);
+        add_cell<kTokens, kVectors>(sums + token, tile + w.origin[band] * kTokens + token, w,
+                                    group * w.bands + band, band == 0);
+    write_tile<kTokens>(y.data + group * w.group_outputs, y.stride, sums, y.tokens, outputs_of(w, group));
   }
 }
 
 template <typename T>
-void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, int64_t first, int64_t last,
-             const CsrRoom& room) {
+void product(TokenRows<T> y, TokenRows<const T> x, const CsrRuns& w, CsrRange groups, const CsrRoom& room) {
   if (x.tokens <= kFewTokens)
-    product_of_tile<kFewTokens>(y, x, w, first, last, room);
+    product_of_tile<kFewTokens>(y, x, w, groups, room);
   else if (x.tokens <= kTileTokens)
-    product_of_tile<kTileTokens>(y, x, w, first, last, room);
+    product_of_tile<kTileTokens>(y, x, w, groups, room);
   else
-    product_of_tile<kDenseTokens>(y, x, w, first, last, room);
+    product_of_tile<kDenseTokens>(y, x, w, groups, room);
 }
 
 template <typename T>

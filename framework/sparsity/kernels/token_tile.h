@@ -10,11 +10,6 @@ namespace fern::FERN_SIMD_NAMESPACE {
 // A tile in use, and one for so few tokens that most of it would be padding (both multiples of any kLanes).
 inline constexpr int64_t kTileTokens = 64, kFewTokens = 16;
 
-// Activations of this many tokens further are asked for: neighbouring tokens lie too far apart for the
-// processor to foresee. To the second cache: lines of tokens a power of two apart would oust each other from
-// the first.
-inline constexpr int64_t kTokensAhead = 16;
-
 // tile[feature][token] = x[token * stride + feature]. REQUIRES: tokens <= kTokens.
 template <int64_t kTokens, typename T>
 void read_tile(float* tile, const T* x, int64_t stride, int64_t tokens, int64_t features) {
@@ -25,10 +20,7 @@ void read_tile(float* tile, const T* x, int64_t stride, int64_t tokens, int64_t 
       Floats square[kLanes];
       if (wide == kLanes && t + kLanes <= tokens) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) {
-          square[i] = load(from + i * stride);
-          __builtin_prefetch(from + (i + kTokensAhead) * stride, /*write=*/0, /*second cache=*/2);
-        }
+        for (int i = 0; i < kLanes; ++i) square[i] = load(from + i * stride);
       } else {
         for (int i = 0; i < kLanes; ++i)
           square[i] = t + i < tokens ? load_some(from + i * stride, wide) : Floats{};

@@ -45,6 +45,14 @@ inline void store(BF16* to, Floats vector) {
   __builtin_memcpy(to, &halves, sizeof(halves));
 }
 
+// The pointer, computed once: a compiler would rather leave the sum of a base and an index to every load, and
+// such loads take Intel's processors two steps instead of one.
+template <typename T>
+const T* in_register(const T* pointer) {
+  asm("" : "+r"(pointer));
+  return pointer;
+}
+
 // The first `count` lanes; the others are zero, or not written.
 template <typename T>
 Floats load_some(const T* from, int64_t count) {
@@ -90,10 +98,18 @@ inline Floats lane_sums(Floats* vectors) {
   if constexpr (width == 0) {
     return vectors[0];
   } else if constexpr (kCount > 1) {
+    // Of each pair of quarters of `width` lanes, a keeps its first and b its second beside the sum's other
+    // half.
+    Ints kept = {}, moved = {};
+#pragma GCC unroll 16
+    for (int lane = 0; lane < kLanes; ++lane) {
+      kept[lane] = (lane & width) != 0 ? kLanes + lane : lane;
+      moved[lane] = (lane & width) != 0 ? kLanes + lane - width : lane + width;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kCount / 2; ++i) {
-      swap_quarters<width>(vectors[i], vectors[i + kCount / 2]);
-      vectors[i] += vectors[i + kCount / 2];
+      const Floats a = vectors[i], b = vectors[i + kCount / 2];
+      vectors[i] = __builtin_shuffle(a, b, kept) + __builtin_shuffle(a, b, moved);
     }
     return lane_sums<kCount / 2, width / 2>(vectors);
   } else {
@@ -108,6 +124,34 @@ inline Floats lane_sums(Floats* vectors) {
     vectors[0] += __builtin_shuffle(vectors[0], upper);
     vectors[0] = __builtin_shuffle(vectors[0], kept);
     return lane_sums<1, width / 2>(vectors);
+  }
+}
+
+// to[i] += from[i] for kCount values.
+template <int kCount>
+inline void add_few(float* to, const float* from) {
+  constexpr int kFirst = 1 << (31 - __builtin_clz(kCount));
+  typedef float Few __attribute__((vector_size(4 * kFirst)));
+  Few total, more;
+  __builtin_memcpy(&total, to, sizeof(total));
+  __builtin_memcpy(&more, from, sizeof(more));
+  total += more;
+  __builtin_memcpy(to, &total, sizeof(total));
+  if constexpr (kCount > kFirst) add_few<kCount - kFirst>(to + kFirst, from + kFirst);
+}
+
+// to[i] += the sum of the lanes of vector i for kCount vectors, which are used up. REQUIRES: room for as many
+// vectors as the next power of two.
+template <int kCount>
+inline void add_lane_sums(float* to, Floats* vectors) {
+  if constexpr (kCount > kLanes) {
+    add_lane_sums<kLanes>(to, vectors);
+    add_lane_sums<kCount - kLanes>(to + kLanes, vectors + kLanes);
+  } else {
+    constexpr int kPadded = kCount == 1 ? 1 : 2 << (31 - __builtin_clz(kCount - 1));
+    for (int i = kCount; i < kPadded; ++i) vectors[i] = Floats{};
+    const Floats sums = lane_sums<kPadded>(vectors);
+    add_few<kCount>(to, reinterpret_cast<const float*>(&sums));
   }
 }
 
