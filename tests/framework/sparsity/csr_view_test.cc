@@ -38,7 +38,8 @@ std::vector<Weight> weights_of(const CsrRuns& w) {
         weights.push_back({group * w.group_outputs + run.output, w.origin[band] + w.index[i], i});
     }
     const int64_t in_group = std::min(w.group_outputs, w.outputs - group * w.group_outputs);
-    EXPECT_EQ(static_cast<int64_t>(outputs.size()), band == 0 ? in_group : static_cast<int64_t>(outputs.size()));
+    const auto found = static_cast<int64_t>(outputs.size());
+    EXPECT_EQ(found, band == 0 ? in_group : found);
   }
   return weights;
 }
