@@ -14,10 +14,16 @@ inline constexpr int kMostSumVectors = kLanes == 16 ? 4 : 2;
 // Weights of this many blocks ahead are asked for: rows of a block, or blocks of a column, lie apart.
 inline constexpr int64_t kAhead = 6;
 
-// sum[output][token] of kBlockStep outputs of one block, for kVectors vectors of tokens. x and sum are tiles
-// of kTokens, x of words of T. kBlock is the size of square blocks, or 0 for any.
-template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
+// Tokens whose sums are made at once: they lie together for all features, as one strip of a tile.
+template <int64_t kTokens>
+inline constexpr int64_t kStripTokens = kTokens < kMostSumVectors * kLanes ? kTokens : kMostSumVectors * kLanes;
+
+// sum[output][token] of kBlockStep outputs of one block, for the tokens of one strip. x is a strip of words
+// of T, sum a tile of kTokens. kBlock is the size of square blocks, or 0 for any.
+template <typename T, int64_t kTokens, int64_t kBlock>
 [[gnu::noinline]] void sum_outputs(float* sum, const float* x, const BlockRuns& w, int64_t output) {
+  constexpr int64_t kStrip = kStripTokens<kTokens>;
+  constexpr int kVectors = kStrip / kLanes;
   const int64_t block_outputs = kBlock != 0 ? kBlock : w.block_outputs;
   const int64_t block_inputs = kBlock != 0 ? kBlock / kPerWord<T> : w.block_inputs;
   const int64_t run = output / block_outputs, elements = block_outputs * block_inputs;
@@ -34,10 +40,10 @@ template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
       for (int64_t r = 0; r < (kBlock == kBlockStep ? 1 : kBlockStep); ++r)
         __builtin_prefetch(ahead + r * output_step);
     }
-    const float* from = x + input[i] * block_inputs * kTokens;
+    const float* from = x + input[i] * block_inputs * kStrip;
     const float* weight = words + (block != nullptr ? block[i] : i) * elements;
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < block_inputs; ++k, from += kTokens, weight += input_step)
+    for (int64_t k = 0; k < block_inputs; ++k, from += kStrip, weight += input_step)
 #pragma GCC unroll 4
       for (int64_t r = 0; r < kBlockStep; ++r)
 #pragma GCC unroll 4
@@ -51,17 +57,16 @@ template <typename T, int64_t kTokens, int kVectors, int64_t kBlock>
     for (int v = 0; v < kVectors; ++v) store(sum + r * kTokens + v * kLanes, total[r][v]);
 }
 
-// Outputs [first, last) of y, from a tile of x.
+// Outputs [first, last) of y, from the strips of a tile of x.
 template <typename T, int64_t kTokens, int64_t kBlock, typename Y>
 void write_outputs(TokenRows<Y> y, const float* x, const BlockRuns& w, int64_t first, int64_t last,
                    float* sum) {
-  constexpr int kVectors = kTokens / kLanes < kMostSumVectors ? kTokens / kLanes : kMostSumVectors;
   for (int64_t group = first; group < last; group += kBlockOutputs) {
     const int64_t end = group + kBlockOutputs < last ? group + kBlockOutputs : last;
-    for (int64_t token = 0; token < kTokens; token += kVectors * kLanes)
+    for (int64_t token = 0; token < kTokens; token += kStripTokens<kTokens>)
       for (int64_t output = group; output < end; output += kBlockStep)
-        sum_outputs<T, kTokens, kVectors, kBlock>(sum + (output - group) * kTokens + token, x + token, w,
-                                                  output);
+        sum_outputs<T, kTokens, kBlock>(sum + (output - group) * kTokens + token, x + token * w.inputs, w,
+                                        output);
     write_tile<kTokens>(y.data + group, y.stride, sum, y.tokens, end - group);
   }
 }
@@ -70,8 +75,11 @@ void write_outputs(TokenRows<Y> y, const float* x, const BlockRuns& w, int64_t f
 template <typename T, int64_t kTokens, typename Y, typename X>
 void product_of_tile(TokenRows<Y> y, TokenRows<const X> x, const BlockRuns& w, int64_t first, int64_t last,
                      float* room) {
+  constexpr int64_t kStrip = kStripTokens<kTokens>;
   float* sum = room + w.inputs * kTokens;
-  read_tile<kTokens>(room, x.data, x.stride, x.tokens, w.inputs);
+  for (int64_t token = 0; token < kTokens; token += kStrip)
+    read_tile<kStrip>(room + token * w.inputs, x.data + token * x.stride, x.stride,
+                      x.tokens > token ? x.tokens - token : 0, w.inputs);
   if (w.block_outputs == kBlockStep && w.block_inputs == kBlockStep / kPerWord<T>)
     write_outputs<T, kTokens, kBlockStep>(y, room, w, first, last, sum);
   else if (w.block_outputs == 16 && w.block_inputs == 16 / kPerWord<T>)
