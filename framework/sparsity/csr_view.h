@@ -6,21 +6,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "framework/sparsity/kernels/csr_kernels.h"
+#include "framework/sparsity/csr_run_table.h"
 #include "framework/sparsity/pattern.h"
 
 namespace fern {
-
-// The runs of a matrix, cell by cell.
-struct CsrRunTable {
-  int64_t group_outputs = 0;
-  std::vector<int64_t> origin;         // bands
-  std::vector<uint32_t> first_run;     // groups x bands, and the end
-  std::vector<uint32_t> first_weight;  // the same
-  std::vector<CsrRun> runs;            // with kCsrRunsAhead empty ones after the last
-
-  size_t bytes() const;
-};
 
 // Rows are outputs, bands are columns.
 class CsrView {
@@ -28,7 +17,7 @@ class CsrView {
   // The pattern is borrowed. REQUIRES: blocks of 1 x 1, at most 2^32 - 1 weights.
   explicit CsrView(const Pattern& pattern);
 
-  // All but the values: in the pattern's order, or in that of the runs with the columns that arrange() gave.
+  // All but the values: in the pattern's order, or in that of the runs with what arrange() made of columns.
   CsrRuns runs() const;
   CsrRuns runs(const uint16_t* arranged_columns_N) const;
 
@@ -58,13 +47,12 @@ class TransposedCsrView {
   size_t bytes() const;
 
  private:
-  void cut(const Pattern& pattern);
   void order_runs(const Pattern& pattern);
-  void fill_band(const Pattern& pattern, size_t band);
+  void fill_band(const Pattern& pattern, int64_t band);
 
   int64_t outputs_, inputs_;
   CsrRunTable table_;
-  std::vector<uint32_t> band_weight_;  // the pattern's first weight of each band, and the end
+  std::vector<uint32_t> first_weight_;  // the pattern's first weight of each band, and the end
   std::vector<uint16_t> row_, source_;
 };
 

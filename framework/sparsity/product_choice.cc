@@ -20,7 +20,7 @@ namespace {
 double break_even(BlockShape block) {
   const bool is_wide = simd_level() >= SimdLevel::kAvx512, is_twice = has_two_wide_fma();
   if (block.rows % 4 == 0 && block.columns % 4 == 0) return is_twice ? 0.65 : 0.8;
-  if (block.elements() == 1) return is_twice || !is_wide ? 0.45 : 0.7;
+  if (block.elements() == 1) return is_twice || !is_wide ? 0.5 : 0.7;
   return 0.1;  // plain loops
 }
 

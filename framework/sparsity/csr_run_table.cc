@@ -1,0 +1,89 @@
+#include "framework/sparsity/csr_run_table.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace fern {
+
+namespace {
+
+int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
+
+// About equal parts of `count`, each a multiple of 16.
+int64_t equal_parts(int64_t count, int64_t parts) {
+  return std::max<int64_t>(ceiling(ceiling(count, std::max<int64_t>(parts, 1)), 16), 1) * 16;
+}
+
+// Outputs of a group: as many as may be, with as many groups for each thread; not so few that a run is hardly
+// ever as long as the one before.
+int64_t group_outputs_for(int64_t outputs) {
+  constexpr int64_t kFewest = 64;
+  const int64_t for_threads = std::min<int64_t>(omp_get_max_threads(), outputs / kFewest);
+  return equal_parts(outputs, std::max(2 * ceiling(outputs, 2 * kCsrOutputs), for_threads));
+}
+
+template <typename T>
+size_t bytes_of(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
+
+}  // namespace
+
+int64_t csr_band_inputs(const Pattern& pattern, int64_t inputs) {
+  constexpr double kRun = 18;
+  const double fitting = std::clamp(kRun / std::max(pattern.density(), 1e-6), 64.0, 256.0);
+  const double bands = std::max(std::round(static_cast<double>(inputs) / fitting), 1.0);
+  return equal_parts(inputs, static_cast<int64_t>(bands));
+}
+
+CsrRunTable::CsrRunTable(int64_t outputs, std::vector<int64_t> origin)
+    : outputs_(outputs), group_outputs_(group_outputs_for(outputs)), origin_(std::move(origin)) {}
+
+void CsrRunTable::add(const CsrRun& run, bool is_first_band) {
+  if (run.count > 0 || is_first_band) cell_.push_back(run);
+}
+
+void CsrRunTable::begin_cell() {
+  first_run_.push_back(static_cast<uint32_t>(runs_.size()));
+  first_weight_.push_back(weights_);
+}
+
+void CsrRunTable::finish_cell() {
+  begin_cell();
+  std::stable_sort(cell_.begin(), cell_.end(),
+                   [](const CsrRun& a, const CsrRun& b) { return a.count < b.count; });
+  for (const CsrRun& run : cell_) weights_ += run.count;
+  runs_.insert(runs_.end(), cell_.begin(), cell_.end());
+  cell_.clear();
+}
+
+void CsrRunTable::finish() {
+  begin_cell();
+  runs_.insert(runs_.end(), kCsrRunsAhead, CsrRun{});
+  runs_.shrink_to_fit();
+  cell_ = {};
+}
+
+CsrRuns CsrRunTable::runs(int64_t inputs) const {
+  return {.outputs = outputs_,
+          .inputs = inputs,
+          .groups = cells() / bands(),
+          .bands = bands(),
+          .group_outputs = group_outputs_,
+          .band_inputs = 0,
+          .origin = origin_.data(),
+          .first_run = first_run_.data(),
+          .runs = runs_.data(),
+          .first_weight = first_weight_.data(),
+          .index = nullptr,
+          .values = nullptr,
+          .rounded = nullptr};
+}
+
+size_t CsrRunTable::bytes() const {
+  return bytes_of(origin_) + bytes_of(first_run_) + bytes_of(first_weight_) + bytes_of(runs_);
+}
+
+}  // namespace fern
