@@ -11,8 +11,8 @@ namespace fern {
 
 namespace {
 
-// Below this, arranging the weights would cost more than it saves.
-constexpr int64_t kFewTokens = 16;
+// Up to so many tokens arranging the weights would cost more than it saves.
+constexpr int64_t kInPlaceTokens = 16;
 
 int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
@@ -28,6 +28,7 @@ void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens, doubl
   const int64_t width = density > kDense ? kernels.dense_product_tokens : kernels.product_tokens;
   const int64_t tiles = ceiling(tokens, width),
                 tile_bytes = width * kernels.product_bytes * (w.inputs + kCsrFeatures);
+  if (tiles == 0) return;
   const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), w.groups);
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
@@ -52,6 +53,12 @@ void arrange_values(CsrRuns& w, const View& view, const float* values_N, int64_t
   }
 }
 
+// Weights rounded once for all tokens.
+void round_values(BF16* rounded_N, const float* values_N, int64_t count) {
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < count; ++i) rounded_N[i] = narrow<BF16>(values_N[i]);
+}
+
 // How many parts of the groups and of the bands there are; each pair is a task of one thread.
 struct GradientSplit {
   int64_t groups, bands;
@@ -63,7 +70,7 @@ GradientSplit split_of(const CsrRuns& w, double density, int64_t threads) {
   GradientSplit best{1, 1};
   double least = std::numeric_limits<double>::infinity();
   for (int64_t bands = std::min(threads, w.bands); bands > 0; --bands) {
-    const int64_t parts = std::min(ceiling(threads, bands), w.groups);
+    const int64_t parts = std::clamp<int64_t>(w.groups, 1, ceiling(threads, bands));
     const auto outputs = static_cast<double>(ceiling(w.groups, parts) * w.group_outputs),
                inputs = static_cast<double>(ceiling(w.bands, bands) * w.band_inputs);
     const double work = outputs * inputs * density + kTurning * (outputs + inputs);
@@ -105,11 +112,15 @@ template <typename T>
 void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const {
   const int64_t nonzeros = pattern_->nonzeros();
   CsrRuns w = forward_.runs();
-  if (tokens > kFewTokens || csr_kernels<T>(simd_level()).reads_rounded) {
+  if (tokens > kInPlaceTokens) {
     auto* columns = thread_scratch<uint16_t>(nonzeros);
     forward_.arrange(columns);
     w = forward_.runs(columns);
     arrange_values<T>(w, forward_, values_N, nonzeros);
+  } else if (csr_kernels<T>(simd_level()).reads_rounded) {
+    auto* rounded = thread_scratch<BF16>(nonzeros);
+    round_values(rounded, values_N, nonzeros);
+    w.rounded = rounded;
   } else {
     w.values = values_N;
   }

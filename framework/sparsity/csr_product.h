@@ -12,7 +12,7 @@ namespace fern {
 
 class CsrProduct {
  public:
-  // Whether this class handles the pattern: blocks of 1 x 1, fewer than 2^32 weights.
+  // Whether this class handles the pattern: blocks of 1 x 1, fewer than 2^31 weights.
   static bool handles(const Pattern& pattern);
   // Borrows the pattern. REQUIRES handles(pattern).
   explicit CsrProduct(const Pattern& pattern);

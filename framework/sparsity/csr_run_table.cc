@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace fern {
 
@@ -16,12 +17,13 @@ int64_t equal_parts(int64_t count, int64_t parts) {
   return std::max<int64_t>(ceiling(ceiling(count, std::max<int64_t>(parts, 1)), 16), 1) * 16;
 }
 
-// Outputs of a group: as many as may be, with as many groups for each thread; not so few that a run is hardly
-// ever as long as the one before.
+// Outputs of a group: as many as may be, with about as many groups for each of this process's threads; not so
+// few that a run is hardly ever as long as the one before. What a product gives does not depend on it.
 int64_t group_outputs_for(int64_t outputs) {
   constexpr int64_t kFewest = 64;
-  const int64_t for_threads = std::min<int64_t>(omp_get_max_threads(), outputs / kFewest);
-  return equal_parts(outputs, std::max(2 * ceiling(outputs, 2 * kCsrOutputs), for_threads));
+  const int64_t threads = omp_get_max_threads(), least = ceiling(outputs, kCsrOutputs);
+  return equal_parts(outputs,
+                     std::max(least, std::min(ceiling(least, threads) * threads, outputs / kFewest)));
 }
 
 template <typename T>
@@ -33,7 +35,7 @@ size_t bytes_of(const std::vector<T>& values) {
 
 int64_t csr_band_inputs(const Pattern& pattern, int64_t inputs) {
   constexpr double kRun = 18;
-  const double fitting = std::clamp(kRun / std::max(pattern.density(), 1e-6), 64.0, 256.0);
+  const double fitting = std::clamp(kRun / std::max(1e-6, pattern.density()), 64.0, 256.0);
   const double bands = std::max(std::round(static_cast<double>(inputs) / fitting), 1.0);
   return equal_parts(inputs, static_cast<int64_t>(bands));
 }
@@ -45,13 +47,13 @@ void CsrRunTable::add(const CsrRun& run, bool is_first_band) {
   if (run.count > 0 || is_first_band) cell_.push_back(run);
 }
 
-void CsrRunTable::begin_cell() {
+void CsrRunTable::mark_cell() {
   first_run_.push_back(static_cast<uint32_t>(runs_.size()));
   first_weight_.push_back(weights_);
 }
 
 void CsrRunTable::finish_cell() {
-  begin_cell();
+  mark_cell();
   std::stable_sort(cell_.begin(), cell_.end(),
                    [](const CsrRun& a, const CsrRun& b) { return a.count < b.count; });
   for (const CsrRun& run : cell_) weights_ += run.count;
@@ -60,7 +62,7 @@ void CsrRunTable::finish_cell() {
 }
 
 void CsrRunTable::finish() {
-  begin_cell();
+  mark_cell();
   runs_.insert(runs_.end(), kCsrRunsAhead, CsrRun{});
   runs_.shrink_to_fit();
   cell_ = {};

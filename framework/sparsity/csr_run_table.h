@@ -19,7 +19,8 @@ class CsrRunTable {
   // Without cells. `origin` is the first input of each band.
   CsrRunTable(int64_t outputs, std::vector<int64_t> origin);
 
-  // A cell is made of the runs added since the last one: groups one after another, in each all bands.
+  // A cell is made of the runs added since the last one: groups one after another, in each all bands. Empty
+  // runs count in the first band only.
   void add(const CsrRun& run, bool is_first_band);
   void finish_cell();
   void finish();
@@ -42,12 +43,12 @@ class CsrRunTable {
     }
   }
 
-  // In the order of the runs, without index and values.
+  // In the order of the runs, without index, values and band_inputs.
   CsrRuns runs(int64_t inputs) const;
   size_t bytes() const;
 
  private:
-  void begin_cell();
+  void mark_cell();
 
   int64_t outputs_, group_outputs_;
   std::vector<int64_t> origin_;

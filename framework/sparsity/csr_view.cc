@@ -96,8 +96,8 @@ TransposedCsrView::TransposedCsrView(const Pattern& pattern)
       row_(static_cast<size_t>(pattern.nonzeros())),
       source_(static_cast<size_t>(pattern.nonzeros())) {
   for (const int64_t row : table_.origin())
-    first_weight_.push_back(static_cast<uint32_t>(pattern.row_begin()[static_cast<size_t>(row)]));
-  first_weight_.push_back(static_cast<uint32_t>(pattern.nonzeros()));
+    band_begin_.push_back(static_cast<uint32_t>(pattern.row_begin()[static_cast<size_t>(row)]));
+  band_begin_.push_back(static_cast<uint32_t>(pattern.nonzeros()));
   order_runs(pattern);
   for (int64_t band = 0; band < table_.bands(); ++band) fill_band(pattern, band);
 }
@@ -107,7 +107,7 @@ void TransposedCsrView::order_runs(const Pattern& pattern) {
   const auto bands = static_cast<size_t>(table_.bands()), columns = static_cast<size_t>(outputs_);
   std::vector<uint16_t> count(bands * columns, 0);
   for (size_t band = 0; band < bands; ++band)
-    for (uint32_t i = first_weight_[band]; i < first_weight_[band + 1]; ++i)
+    for (uint32_t i = band_begin_[band]; i < band_begin_[band + 1]; ++i)
       ++count[band * columns + pattern.column_index()[i]];
   for (int64_t first = 0; first < outputs_; first += table_.group_outputs()) {
     const int64_t outputs = std::min(table_.group_outputs(), outputs_ - first);
@@ -148,14 +148,14 @@ template <typename T>
 void TransposedCsrView::arrange(T* arranged_N, const float* values_N) const {
 #pragma omp parallel for schedule(static)
   for (int64_t cell = 0; cell < table_.cells(); ++cell) {
-    const float* values = values_N + first_weight_[static_cast<size_t>(cell % table_.bands())];
+    const float* values = values_N + band_begin_[static_cast<size_t>(cell % table_.bands())];
     for (uint32_t i = table_.first_weight(cell); i < table_.first_weight(cell + 1); ++i)
       arranged_N[i] = narrow<T>(values[source_[i]]);
   }
 }
 
 size_t TransposedCsrView::bytes() const {
-  return table_.bytes() + (first_weight_.size() * sizeof(uint32_t)) +
+  return table_.bytes() + (band_begin_.size() * sizeof(uint32_t)) +
          ((row_.size() + source_.size()) * sizeof(uint16_t));
 }
 

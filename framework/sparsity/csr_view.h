@@ -52,7 +52,7 @@ class TransposedCsrView {
 
   int64_t outputs_, inputs_;
   CsrRunTable table_;
-  std::vector<uint32_t> first_weight_;  // the pattern's first weight of each band, and the end
+  std::vector<uint32_t> band_begin_;  // the first weight of each band in the pattern's order, and the end
   std::vector<uint16_t> row_, source_;
 };
 

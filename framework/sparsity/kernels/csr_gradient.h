@@ -21,13 +21,13 @@ struct WideGradient {
   static Floats add(Floats sum, Vector a, Vector b) { return sum + a * b; }
 };
 
-// dvalues[i] += dy . x[index[i]] for kCount weights.
+// dvalues[i] += dy . x[index[i] - first_input] for kCount weights.
 template <int kCount, typename Gradient>
 inline void add_gradients(float* dvalues, const typename Gradient::Element* dy,
-                          const typename Gradient::Element* x, const uint16_t* index) {
+                          const typename Gradient::Element* x, int64_t first_input, const uint16_t* index) {
   const typename Gradient::Element* row[kCount];
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) row[i] = in_register(x + index[i] * Gradient::kTokens);
+  for (int i = 0; i < kCount; ++i) row[i] = in_register(x + (index[i] - first_input) * Gradient::kTokens);
   Floats sum[kSumsAtOnce] = {};
 #pragma GCC unroll 8
   for (int64_t t = 0; t < Gradient::kTokens; t += Gradient::kStep) {
@@ -41,9 +41,11 @@ inline void add_gradients(float* dvalues, const typename Gradient::Element* dy,
 // The same for `count` weights, at most kSumsAtOnce.
 template <typename Gradient, int kCount = kSumsAtOnce>
 inline void add_last_gradients(float* dvalues, const typename Gradient::Element* dy,
-                               const typename Gradient::Element* x, const uint16_t* index, uint32_t count) {
-  if (count == kCount) return add_gradients<kCount, Gradient>(dvalues, dy, x, index);
-  if constexpr (kCount > 1) add_last_gradients<Gradient, kCount - 1>(dvalues, dy, x, index, count);
+                               const typename Gradient::Element* x, int64_t first_input,
+                               const uint16_t* index, uint32_t count) {
+  if (count == kCount) return add_gradients<kCount, Gradient>(dvalues, dy, x, first_input, index);
+  if constexpr (kCount > 1)
+    add_last_gradients<Gradient, kCount - 1>(dvalues, dy, x, first_input, index, count);
 }
 
 // dvalues += dY^T X for the tokens of one tile (csr_kernels.h).
@@ -51,20 +53,20 @@ template <typename Gradient>
 void add_gradient_of_tile(float* dvalues, const void* dy_tile, const void* x_tile, const CsrRuns& w,
                           int64_t group, CsrRange bands) {
   using Element = typename Gradient::Element;
-  const auto* dy = static_cast<const Element*>(dy_tile);
-  const int64_t first_input = bands.first * w.band_inputs;
+  const auto *dy = static_cast<const Element*>(dy_tile), *x = static_cast<const Element*>(x_tile);
   for (int64_t band = bands.first; band < bands.last; ++band) {
-    const Element* x =
-        static_cast<const Element*>(x_tile) + (w.origin[band] - first_input) * Gradient::kTokens;
-    for_each_run(w, group * w.bands + band, dvalues, [&](const CsrRun& run, uint32_t begin) {
-      const Element* row = dy + run.output * Gradient::kTokens;
-      float* to = dvalues + begin;
-      const uint16_t* index = w.index + begin;
-      uint32_t left = run.count;
+    const int64_t cell = group * w.bands + band, first_input = bands.first * w.band_inputs - w.origin[band];
+    const CsrRun *run = w.runs + w.first_run[cell], *last = w.runs + w.first_run[cell + 1];
+    float* to = dvalues + w.first_weight[cell];
+    const uint16_t* index = w.index + w.first_weight[cell];
+    for (; run != last; ++run) {
+      const Element* row = dy + run->output * Gradient::kTokens;
+      uint32_t left = run->count;
       for (; left > kSumsAtOnce; left -= kSumsAtOnce, to += kSumsAtOnce, index += kSumsAtOnce)
-        add_gradients<kSumsAtOnce, Gradient>(to, row, x, index);
-      add_last_gradients<Gradient>(to, row, x, index, left);
-    });
+        add_gradients<kSumsAtOnce, Gradient>(to, row, x, first_input, index);
+      add_last_gradients<Gradient>(to, row, x, first_input, index, left);
+      to += left, index += left;
+    }
   }
 }
 

@@ -8,7 +8,8 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-// A product's tile, and the gradient's: as many as leave registers for the sums.
+// A product's tile, of as many as leave registers for the sums, and the gradient's, in bytes as long as
+// f32's.
 inline constexpr int64_t kHalfTokens = 128, kHalfGradientTokens = 256;
 
 inline __m512 multiply_pairs(__m512 sum, __m512i a, __m512i b) {

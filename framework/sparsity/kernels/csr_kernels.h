@@ -20,8 +20,8 @@ struct CsrRun {
 // processor foresees the end of a run that is as long as the one before. Each output of the group has a run
 // in the first band, and in others if it has weights there. Weight i has the value values[i] and the input
 // origin[band] + index[i]. Where first_weight is null, values and index are in the pattern's order; otherwise
-// in that of the runs, those of a cell from first_weight[cell] on, and nothing is read from afar.
-// kCsrRunsAhead runs follow the last: kernels fetch that far ahead.
+// in that of the runs, those of a cell from first_weight[cell] on, and are read one after another.
+// kCsrRunsAhead runs follow the last: in the pattern's order, kernels fetch that far ahead.
 inline constexpr int64_t kCsrRunsAhead = 4;
 struct CsrRuns {
   int64_t outputs, inputs, groups, bands;
@@ -70,7 +70,7 @@ struct CsrKernels {
   // full kCsrFeatures: REQUIRES room for those.
   void (*read_gradient_tile)(void* tile, TokenRows<const T> x, int64_t features);
   // dvalues += dY^T X for the weights of one group in some bands. The tiles begin with the group's first
-  // output, and with the first input of the first band.
+  // output, and with the first input of the first band. REQUIRES: w.first_weight.
   void (*add_gradient)(float* dvalues, const void* dy, const void* x, const CsrRuns& w, int64_t group,
                        CsrRange bands);
 };

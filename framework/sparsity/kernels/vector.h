@@ -46,7 +46,7 @@ inline void store(BF16* to, Floats vector) {
 }
 
 // The pointer, computed once: a compiler would rather leave the sum of a base and an index to every load, and
-// such loads take Intel's processors two steps instead of one.
+// such loads are two operations instead of one to Intel's processors.
 template <typename T>
 const T* in_register(const T* pointer) {
   asm("" : "+r"(pointer));
@@ -98,8 +98,8 @@ inline Floats lane_sums(Floats* vectors) {
   if constexpr (width == 0) {
     return vectors[0];
   } else if constexpr (kCount > 1) {
-    // Of each pair of quarters of `width` lanes, a keeps its first and b its second beside the sum's other
-    // half.
+    // As swap_quarters() and the sum of both, but that the first of the two only chooses between a and b lane
+    // by lane, which is cheaper than to move lanes.
     Ints kept = {}, moved = {};
 #pragma GCC unroll 16
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -151,7 +151,9 @@ inline void add_lane_sums(float* to, Floats* vectors) {
     constexpr int kPadded = kCount == 1 ? 1 : 2 << (31 - __builtin_clz(kCount - 1));
     for (int i = kCount; i < kPadded; ++i) vectors[i] = Floats{};
     const Floats sums = lane_sums<kPadded>(vectors);
-    add_few<kCount>(to, reinterpret_cast<const float*>(&sums));
+    float total[kLanes];
+    store(total, sums);
+    add_few<kCount>(to, total);
   }
 }
 
