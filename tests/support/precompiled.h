@@ -1,4 +1,4 @@
-// What most tests include, compiled once for each large test program.
+// What most tests include, compiled once for each library of tests.
 #include <gtest/gtest.h>
 
 #include "framework/core/precompiled.h"
