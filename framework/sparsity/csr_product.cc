@@ -39,16 +39,16 @@ void run_product(T* y_TO, const T* x_TI, const CsrRuns& w, int64_t tokens, doubl
   }
 }
 
-// Gives the runs of a view its values, in the type that the kernels for T read.
-template <typename T, typename View>
-void arrange_values(CsrRuns& w, const View& view, const float* values_N, int64_t nonzeros) {
+// Gives `w` the values that arrange(to) writes, in the type that the kernels for T read.
+template <typename T, typename Arrange>
+void set_values(CsrRuns& w, int64_t nonzeros, const Arrange& arrange) {
   if (csr_kernels<T>(simd_level()).reads_rounded) {
     auto* arranged = thread_scratch<BF16>(nonzeros);
-    view.arrange(arranged, values_N);
+    arrange(arranged);
     w.rounded = arranged;
   } else {
     auto* arranged = thread_scratch<float>(nonzeros);
-    view.arrange(arranged, values_N);
+    arrange(arranged);
     w.values = arranged;
   }
 }
@@ -114,9 +114,8 @@ void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t 
   CsrRuns w = forward_.runs();
   if (tokens > kInPlaceTokens) {
     auto* columns = thread_scratch<uint16_t>(nonzeros);
-    forward_.arrange(columns);
     w = forward_.runs(columns);
-    arrange_values<T>(w, forward_, values_N, nonzeros);
+    set_values<T>(w, nonzeros, [&](auto* to) { forward_.arrange(columns, to, values_N); });
   } else if (csr_kernels<T>(simd_level()).reads_rounded) {
     auto* rounded = thread_scratch<BF16>(nonzeros);
     round_values(rounded, values_N, nonzeros);
@@ -130,7 +129,7 @@ void CsrProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t 
 template <typename T>
 void CsrProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const {
   CsrRuns w = backward_.runs();
-  arrange_values<T>(w, backward_, values_N, pattern_->nonzeros());
+  set_values<T>(w, pattern_->nonzeros(), [&](auto* to) { backward_.arrange(to, values_N); });
   run_product(dx_TI, dy_TO, w, tokens, pattern_->density());
 }
 

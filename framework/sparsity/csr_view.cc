@@ -23,13 +23,13 @@ std::vector<int64_t> bands_of_rows(const Pattern& pattern) {
   return origin;
 }
 
-// arranged[i] = narrow(from[j]) where weight j of the pattern is weight i in the order of the runs.
-template <typename To, typename From, typename Narrow>
-void arrange_runs(To* arranged, const From* from, const CsrRunTable& table, const Narrow& narrow_one) {
+// visit(i, j) for every weight: i-th in the order of the runs, j-th in the pattern's.
+template <typename Visit>
+void for_each_weight(const CsrRunTable& table, const Visit& visit) {
 #pragma omp parallel for schedule(static)
   for (int64_t cell = 0; cell < table.cells(); ++cell)
     table.for_each_run(cell, [&](const CsrRun& run, uint32_t at) {
-      for (uint32_t i = 0; i < run.count; ++i) arranged[at + i] = narrow_one(from[run.begin + i]);
+      for (uint32_t i = 0; i < run.count; ++i) visit(at + i, run.begin + i);
     });
 }
 
@@ -74,13 +74,17 @@ CsrRuns CsrView::runs(const uint16_t* arranged_columns_N) const {
 }
 
 void CsrView::arrange(uint16_t* arranged_columns_N) const {
-  arrange_runs(arranged_columns_N, pattern_->column_index().data(), table_,
-               [](uint16_t column) { return column; });
+  const uint16_t* columns = pattern_->column_index().data();
+  for_each_weight(table_, [=](uint32_t i, uint32_t j) { arranged_columns_N[i] = columns[j]; });
 }
 
 template <typename T>
-void CsrView::arrange(T* arranged_N, const float* values_N) const {
-  arrange_runs(arranged_N, values_N, table_, [](float value) { return narrow<T>(value); });
+void CsrView::arrange(uint16_t* arranged_columns_N, T* arranged_N, const float* values_N) const {
+  const uint16_t* columns = pattern_->column_index().data();
+  for_each_weight(table_, [=](uint32_t i, uint32_t j) {
+    arranged_columns_N[i] = columns[j];
+    arranged_N[i] = narrow<T>(values_N[j]);
+  });
 }
 
 void CsrView::add_arranged(float* values_N, const float* arranged_N, int64_t cell) const {
@@ -159,8 +163,8 @@ size_t TransposedCsrView::bytes() const {
          ((row_.size() + source_.size()) * sizeof(uint16_t));
 }
 
-template void CsrView::arrange(float*, const float*) const;
-template void CsrView::arrange(BF16*, const float*) const;
+template void CsrView::arrange(uint16_t*, float*, const float*) const;
+template void CsrView::arrange(uint16_t*, BF16*, const float*) const;
 template void TransposedCsrView::arrange(float*, const float*) const;
 template void TransposedCsrView::arrange(BF16*, const float*) const;
 

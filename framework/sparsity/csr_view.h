@@ -22,9 +22,9 @@ class CsrView {
   CsrRuns runs(const uint16_t* arranged_columns_N) const;
 
   void arrange(uint16_t* arranged_columns_N) const;
-  // T is float, or BF16 to round them.
+  // With the values; T is float, or BF16 to round them.
   template <typename T>
-  void arrange(T* arranged_N, const float* values_N) const;
+  void arrange(uint16_t* arranged_columns_N, T* arranged_N, const float* values_N) const;
   // values += what is in the order of the runs, for one cell.
   void add_arranged(float* values_N, const float* arranged_N, int64_t cell) const;
 

@@ -88,8 +88,10 @@ TEST_P(CsrViews, TakeColumnsAndValuesAlongInTheOrderOfTheRuns) {
   const CsrView view(pattern_);
   std::vector<uint16_t> columns(wanted_.size());
   std::vector<float> arranged(wanted_.size()), back(wanted_.size(), 1);
-  view.arrange(columns.data());
-  view.arrange(arranged.data(), values_.data());
+  view.arrange(columns.data(), arranged.data(), values_.data());
+  std::vector<uint16_t> alone(columns.size());
+  view.arrange(alone.data());
+  EXPECT_EQ(alone, columns);
   const CsrRuns runs = view.runs(columns.data());
   std::vector<Weight> weights = original(runs, arranged);
   std::sort(weights.begin(), weights.end());
