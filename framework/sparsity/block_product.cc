@@ -7,12 +7,11 @@
 #include <type_traits>
 
 #include "framework/ops/scratch.h"
+#include "framework/sparsity/ceiling.h"
 
 namespace fern {
 
 namespace {
-
-int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
 // Outputs whose strips a thread makes at once for dW.
 constexpr int64_t kPanel = 64;

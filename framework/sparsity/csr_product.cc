@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "framework/ops/scratch.h"
+#include "framework/sparsity/ceiling.h"
 
 namespace fern {
 
@@ -13,8 +14,6 @@ namespace {
 
 // Up to so many tokens arranging the weights would cost more than it saves.
 constexpr int64_t kInPlaceTokens = 16;
-
-int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
 CsrRange part_of(int64_t count, int64_t part, int64_t parts) {
   return {count * part / parts, count * (part + 1) / parts};

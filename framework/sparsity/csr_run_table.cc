@@ -6,11 +6,11 @@
 #include <cmath>
 #include <utility>
 
+#include "framework/sparsity/ceiling.h"
+
 namespace fern {
 
 namespace {
-
-int64_t ceiling(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
 // About equal parts of `count`, each a multiple of 16.
 int64_t equal_parts(int64_t count, int64_t parts) {
@@ -43,7 +43,8 @@ int64_t csr_band_inputs(const Pattern& pattern, int64_t inputs) {
 CsrRunTable::CsrRunTable(int64_t outputs, std::vector<int64_t> origin)
     : outputs_(outputs), group_outputs_(group_outputs_for(outputs)), origin_(std::move(origin)) {}
 
-void CsrRunTable::add(const CsrRun& run, bool is_first_band) {
+void CsrRunTable::add(const CsrRun& run) {
+  const bool is_first_band = first_run_.size() % origin_.size() == 0;
   if (run.count > 0 || is_first_band) cell_.push_back(run);
 }
 
@@ -65,7 +66,6 @@ void CsrRunTable::finish() {
   mark_cell();
   runs_.insert(runs_.end(), kCsrRunsAhead, CsrRun{});
   runs_.shrink_to_fit();
-  cell_ = {};
 }
 
 CsrRuns CsrRunTable::runs(int64_t inputs) const {

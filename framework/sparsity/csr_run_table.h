@@ -21,7 +21,7 @@ class CsrRunTable {
 
   // A cell is made of the runs added since the last one: groups one after another, in each all bands. Empty
   // runs count in the first band only.
-  void add(const CsrRun& run, bool is_first_band);
+  void add(const CsrRun& run);
   void finish_cell();
   void finish();
 

@@ -50,8 +50,7 @@ CsrView::CsrView(const Pattern& pattern)
         const auto columns = pattern.row(first + row);
         const auto from = columns.begin() + (begin - row_begin[static_cast<size_t>(first + row)]);
         const int64_t count = std::lower_bound(from, columns.end(), (band + 1) * band_inputs_) - from;
-        table_.add({static_cast<uint32_t>(begin), static_cast<uint16_t>(row), static_cast<uint16_t>(count)},
-                   band == 0);
+        table_.add({static_cast<uint32_t>(begin), static_cast<uint16_t>(row), static_cast<uint16_t>(count)});
         begin += count;
       }
       table_.finish_cell();
@@ -118,7 +117,7 @@ void TransposedCsrView::order_runs(const Pattern& pattern) {
     for (size_t band = 0; band < bands; ++band) {
       const uint16_t* of_group = count.data() + band * columns + first;
       for (int64_t output = 0; output < outputs; ++output)
-        table_.add({0, static_cast<uint16_t>(output), of_group[output]}, band == 0);
+        table_.add({0, static_cast<uint16_t>(output), of_group[output]});
       table_.finish_cell();
     }
   }

@@ -15,8 +15,9 @@ inline constexpr int kMostSumVectors = kLanes == 16 ? 4 : 2;
 inline constexpr int64_t kAhead = 6;
 
 // Tokens whose sums are made at once: they lie together for all features, as one strip of a tile.
+inline constexpr int64_t kMostStripTokens = kMostSumVectors * kLanes;
 template <int64_t kTokens>
-inline constexpr int64_t kStripTokens = kTokens < kMostSumVectors* kLanes ? kTokens : kMostSumVectors* kLanes;
+inline constexpr int64_t kStripTokens = kTokens < kMostStripTokens ? kTokens : kMostStripTokens;
 
 // sum[output][token] of kBlockStep outputs of one block, for the tokens of one strip. x is a strip of words
 // of T, sum a tile of kTokens. kBlock is the size of square blocks, or 0 for any.
