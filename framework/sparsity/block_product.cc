@@ -19,19 +19,30 @@ constexpr int64_t kPanel = 64;
 // Below this, arranging the weights would cost more than it saves.
 constexpr int64_t kFewTokens = 16;
 
+// Weights of more bytes are read for kBlockTokens tokens at once, so that they stay in a cache meanwhile.
+// Otherwise inputs do so better where there are fewer tokens.
+constexpr int64_t kManyBytes = int64_t{8} << 20;
+
+// Tokens of one task.
+template <typename T>
+int64_t tile_tokens(const Pattern& pattern) {
+  const int64_t bytes = pattern.nonzeros() * static_cast<int64_t>(sizeof(T));
+  return bytes > kManyBytes ? kBlockTokens : block_kernels<T>(simd_level()).sum_tokens;
+}
+
 // One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
 // `room` is for all threads.
 template <typename T, typename Product>
-void run_product(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens,
+void run_product(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens, int64_t tile,
                  const Product& product, float* room) {
-  const int64_t tiles = ceiling(tokens, kBlockTokens), groups = ceiling(w.outputs, kBlockOutputs);
+  const int64_t tiles = ceiling(tokens, tile), groups = ceiling(w.outputs, kBlockOutputs);
   if (tiles * groups == 0) return;
   const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), groups);
   const int64_t part = ceiling(groups, parts) * kBlockOutputs;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
-    const int64_t token = task / parts * kBlockTokens, first = std::min(task % parts * part, w.outputs);
-    const int64_t count = std::min(tokens - token, kBlockTokens);
+    const int64_t token = task / parts * tile, first = std::min(task % parts * part, w.outputs);
+    const int64_t count = std::min(tokens - token, tile);
     product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * x_stride, x_stride, count}, w,
             first, std::min(first + part, w.outputs),
             room + omp_get_thread_num() * block_product_room(w.inputs));
@@ -40,33 +51,58 @@ void run_product(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, i
 
 int64_t product_room(int64_t inputs) { return omp_get_max_threads() * block_product_room(inputs); }
 
-// Weights rounded to bf16, pairs of inputs together.
-BlockRuns packed(float* pairs, const BlockRuns& w, int64_t blocks) {
+// w with the words, of `per_word` inputs each, that arrange(first, last) writes of those blocks: kBlockStep
+// outputs together for every word.
+template <typename Arrange>
+BlockRuns arranged(const BlockRuns& w, int64_t blocks, int64_t per_word, const float* words,
+                   const Arrange& arrange) {
   constexpr int64_t kChunk = 256;
-  const BlockPairKernels& kernels = block_pair_kernels(simd_level());
 #pragma omp parallel for schedule(static)
-  for (int64_t block = 0; block < blocks; block += kChunk)
-    kernels.pack(pairs, w, block, std::min(block + kChunk, blocks));
+  for (int64_t block = 0; block < blocks; block += kChunk) arrange(block, std::min(block + kChunk, blocks));
   BlockRuns runs = w;
-  runs.inputs /= 2, runs.block_inputs /= 2;
-  runs.group_step = kBlockStep * runs.block_inputs, runs.output_step = 1, runs.input_step = kBlockStep;
-  runs.words = pairs;
+  runs.inputs /= per_word, runs.block_inputs /= per_word;
+  runs.output_step = 1, runs.input_step = kBlockStep;
+  runs.words = words;
   return runs;
 }
 
+// Blocks [first, last) in `order`, of columns: fours of a row become one after another.
+void arrange_columns(float* to, const BlockRuns& columns, const uint32_t* order, int64_t first,
+                     int64_t last) {
+  const int64_t elements = columns.block_outputs * columns.block_inputs;
+  to += first * elements;
+  for (int64_t i = first; i < last; ++i)
+    for (int64_t output = 0; output < columns.block_outputs; output += kBlockStep)
+      for (int64_t input = 0; input < columns.block_inputs; ++input, to += kBlockStep)
+        std::copy_n(columns.words + order[i] * elements + input * columns.input_step + output, kBlockStep,
+                    to);
+}
+
+// y = x w^T. Blocks of w are rows in their own order, whose words are read where they lie, or columns in
+// `order`, which are arranged before; for many tokens of bf16 both are rounded.
 template <typename T>
-void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, int64_t blocks, int64_t tokens) {
+void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, const uint32_t* order, const Pattern& pattern,
+                 int64_t tokens) {
   const SimdLevel level = simd_level();
+  const int64_t tile = tile_tokens<T>(pattern), room = product_room(w.inputs);
   if constexpr (std::is_same_v<T, BF16>) {
     if (tokens > kFewTokens) {
-      const int64_t room = product_room(w.inputs / 2), pairs = blocks * w.block_outputs * w.block_inputs / 2;
-      float* memory = thread_scratch<float>(room + pairs);
-      return run_product(y_TO, x_TI, w.inputs, packed(memory + room, w, blocks), tokens,
-                         block_pair_kernels(level).product, memory);
+      const BlockPairKernels& kernels = block_pair_kernels(level);
+      float *memory = thread_scratch<float>(room + pattern.nonzeros() / 2), *pairs = memory + room;
+      const BlockRuns rounded = arranged(w, pattern.blocks(), 2, pairs, [&](int64_t first, int64_t last) {
+        kernels.pack(pairs, w, order, first, last);
+      });
+      return run_product(y_TO, x_TI, w.inputs, rounded, tokens, tile, kernels.product, memory);
     }
   }
-  run_product(y_TO, x_TI, w.inputs, w, tokens, block_kernels<T>(level).product,
-              thread_scratch<float>(product_room(w.inputs)));
+  const auto product = block_kernels<T>(level).product;
+  if (order == nullptr)
+    return run_product(y_TO, x_TI, w.inputs, w, tokens, tile, product, thread_scratch<float>(room));
+  float *memory = thread_scratch<float>(room + pattern.nonzeros()), *words = memory + room;
+  const BlockRuns columns = arranged(w, pattern.blocks(), 1, words, [&](int64_t first, int64_t last) {
+    arrange_columns(words, w, order, first, last);
+  });
+  run_product(y_TO, x_TI, w.inputs, columns, tokens, tile, product, memory);
 }
 
 // How dW goes through the tokens. A step is few enough words of tokens that the inputs' strips stay in the
@@ -136,8 +172,6 @@ BlockRuns BlockProduct::runs_of_rows(const float* values_N) const {
           .block_inputs = pattern_->block().columns,
           .run_begin = pattern_->row_begin().data(),
           .input = pattern_->column_index().data(),
-          .block = nullptr,
-          .group_step = kBlockStep * pattern_->block().columns,
           .output_step = pattern_->block().columns,
           .input_step = 1,
           .words = values_N};
@@ -150,8 +184,6 @@ BlockRuns BlockProduct::runs_of_columns(const float* values_N) const {
           .block_inputs = pattern_->block().rows,
           .run_begin = column_begin_.data(),
           .input = rows_.data(),
-          .block = blocks_.data(),
-          .group_step = kBlockStep,
           .output_step = 1,
           .input_step = pattern_->block().columns,
           .words = values_N};
@@ -159,12 +191,12 @@ BlockRuns BlockProduct::runs_of_columns(const float* values_N) const {
 
 template <typename T>
 void BlockProduct::forward(T* y_TO, const T* x_TI, const float* values_N, int64_t tokens) const {
-  run_product(y_TO, x_TI, runs_of_rows(values_N), pattern_->blocks(), tokens);
+  run_product(y_TO, x_TI, runs_of_rows(values_N), nullptr, *pattern_, tokens);
 }
 
 template <typename T>
 void BlockProduct::backward_input(T* dx_TI, const T* dy_TO, const float* values_N, int64_t tokens) const {
-  run_product(dx_TI, dy_TO, runs_of_columns(values_N), pattern_->blocks(), tokens);
+  run_product(dx_TI, dy_TO, runs_of_columns(values_N), blocks_.data(), *pattern_, tokens);
 }
 
 // Threads share the strips of x, and each makes those of dy for its own rows.

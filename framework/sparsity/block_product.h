@@ -31,6 +31,7 @@ class BlockProduct {
 
  private:
   BlockRuns runs_of_rows(const float* values_N) const;
+  // Of the transposed view, but that its words are the values in the pattern's order.
   BlockRuns runs_of_columns(const float* values_N) const;
 
   const Pattern* pattern_;

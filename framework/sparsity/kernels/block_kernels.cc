@@ -6,8 +6,10 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-extern const BlockKernels<float> kBlockF32 = {product<float>, fill_strips<float>, add_gradient<float>};
-extern const BlockKernels<BF16> kBlockBF16 = {product<BF16>, fill_strips<BF16>, add_gradient<BF16>};
+extern const BlockKernels<float> kBlockF32 = {kSumTokens, product<float>, fill_strips<float>,
+                                              add_gradient<float>};
+extern const BlockKernels<BF16> kBlockBF16 = {kSumTokens, product<BF16>, fill_strips<BF16>,
+                                              add_gradient<BF16>};
 extern const BlockPairKernels kBlockPairs = {pack_pairs, product_of_pairs};
 
 }  // namespace fern::FERN_SIMD_NAMESPACE

@@ -17,20 +17,20 @@ namespace fern {
 inline constexpr int64_t kBlockStep = 4;
 
 // Blocks by the output that they add to: run b, from run_begin[b] to run_begin[b + 1], holds the blocks of
-// outputs [b, b + 1) * block_outputs. Block i of a run covers words [input[i], input[i] + 1) * block_inputs
-// of x, and its weights begin at words[block[i] * block_outputs * block_inputs]: output o, word k at
-// o / kBlockStep * group_step + o % kBlockStep * output_step + k * input_step from there.
+// outputs [b, b + 1) * block_outputs. Block i covers words [input[i], input[i] + 1) * block_inputs of x, and
+// its weights begin at words[i * block_outputs * block_inputs]: kBlockStep outputs after kBlockStep outputs,
+// with output o of them, word k at o * output_step + k * input_step.
 struct BlockRuns {
   int64_t outputs, inputs, block_outputs, block_inputs;  // inputs in words
   const int64_t* run_begin;
   const uint16_t* input;
-  const uint32_t* block;  // null: block i is i
-  int64_t group_step, output_step, input_step;
+  int64_t output_step, input_step;
   const float* words;
 };
 
 template <typename T>
 struct BlockKernels {
+  int64_t sum_tokens;  // whose sums are made at once by either product: weights are read once for so many
   // Outputs [first, last), multiples of kBlockStep, of y = x W^T; words are f32. REQUIRES: at most
   // kBlockTokens tokens; room for block_product_room(inputs) floats, 64-byte aligned.
   void (*product)(TokenRows<T> y, TokenRows<const T> x, const BlockRuns& w, int64_t first, int64_t last,
@@ -47,19 +47,20 @@ struct BlockKernels {
 
 // The product for many tokens of bf16.
 struct BlockPairKernels {
-  // Blocks [first, last) of w rounded to bf16, as pairs of neighbouring inputs: output_step 1, input_step
-  // kBlockStep, group after group.
-  void (*pack)(float* words, const BlockRuns& w, int64_t first, int64_t last);
+  // Weights rounded to bf16 as pairs of neighbouring inputs: output_step 1, input_step kBlockStep. Block i of
+  // [first, last) is block order[i], or i where order is null, of w, whose outputs are all output_step apart.
+  void (*pack)(float* words, const BlockRuns& w, const uint32_t* order, int64_t first, int64_t last);
   // As BlockKernels::product, of weights that are packed.
   void (*product)(TokenRows<BF16> y, TokenRows<const BF16> x, const BlockRuns& pairs, int64_t first,
                   int64_t last, float* room);
 };
 
-// Tokens of one call of product(), and what a strip's capacity is a multiple of.
+// Most tokens of one call of product(), and what a strip's capacity is a multiple of.
 inline constexpr int64_t kBlockTokens = 64, kStripStep = 4;
 
-// Outputs that are made before they are written: a line of the cache for every token.
-inline constexpr int64_t kBlockOutputs = 16;
+// Outputs that are made before they are written: a line of the cache for every token. And those that a call
+// makes of some tokens before it goes on to the next, by the same weights.
+inline constexpr int64_t kBlockOutputs = 16, kPanelOutputs = 256;
 
 constexpr int64_t block_product_room(int64_t inputs) { return kBlockTokens * (inputs + kBlockOutputs); }
 

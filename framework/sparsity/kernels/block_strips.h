@@ -11,8 +11,9 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-// Strips of x that are multiplied with one of dy at once.
-inline constexpr int kMostStrips = kLanes == 16 ? 4 : 2;
+// Strips of x that are multiplied with one of dy at once: with their sums and a row of dy they fill 16
+// registers.
+inline constexpr int kMostStrips = kLanes == 16 ? 4 : 3;
 
 // Activations of this many tokens further are asked for: neighbouring tokens lie too far apart for the
 // processor to foresee. To the second cache: lines of tokens a power of two apart would oust each other from
@@ -32,9 +33,10 @@ inline Quad words_of_tokens(const BF16* from, int64_t stride, int64_t tokens) {
 }
 
 // kStripStep tokens of kLanes features from `x` on into as many strips as a vector has fours of features.
-// REQUIRES: kLanes == kStripStep * kBlockStep.
+// REQUIRES: kLanes >= 2 * kBlockStep.
 template <typename T>
 void fill_square(float* strips, const T* x, int64_t stride, int64_t capacity) {
+  constexpr int64_t kStrips = kLanes / kBlockStep;
   Floats row[kStripStep];
 #pragma GCC unroll 4
   for (int64_t i = 0; i < kStripStep; ++i) {
@@ -42,9 +44,10 @@ void fill_square(float* strips, const T* x, int64_t stride, int64_t capacity) {
     __builtin_prefetch(x + (i + kTokensAhead) * stride, /*write=*/0, /*second cache=*/2);
   }
   swap_quarters<4>(row[0], row[1]), swap_quarters<4>(row[2], row[3]);
-  swap_quarters<8>(row[0], row[2]), swap_quarters<8>(row[1], row[3]);
+  if constexpr (kStrips == 4) swap_quarters<8>(row[0], row[2]), swap_quarters<8>(row[1], row[3]);
 #pragma GCC unroll 4
-  for (int64_t i = 0; i < kStripStep; ++i) store(strips + i * kBlockStep * capacity, row[i]);
+  for (int64_t i = 0; i < kStripStep; ++i)
+    store(strips + i % kStrips * kBlockStep * capacity + i / kStrips * kLanes, row[i]);
 }
 
 // The tokens of a line of the cache together, so that it is written whole.
@@ -53,7 +56,7 @@ void fill_strips(float* strips, TokenRows<const T> x, int64_t features, int64_t 
                  int64_t capacity) {
   for (int64_t word = first; word < last; word += kStripStep) {
     int64_t f = 0;
-    if constexpr (std::is_same_v<T, float> && kLanes == kStripStep * kBlockStep)
+    if constexpr (std::is_same_v<T, float> && kLanes >= 2 * kBlockStep)
       if (word + kStripStep <= x.tokens)
         for (; f + kLanes <= features; f += kLanes)
           fill_square(strips + f * capacity + word * kBlockStep, x.data + word * x.stride + f, x.stride,
@@ -99,13 +102,15 @@ template <typename T, int kStrips>
   Floats total[kStrips][kBlockStep] = {};
   for (int64_t at = 0; at < capacity * kBlockStep; at += kLanes) {
     const Floats four = load(dy + at);
-    const Floats row[kBlockStep] = {splat_of_four<0>(four), splat_of_four<1>(four), splat_of_four<2>(four),
-                                    splat_of_four<3>(four)};
+    Floats column[kStrips];
 #pragma GCC unroll 4
-    for (int s = 0; s < kStrips; ++s)
+    for (int s = 0; s < kStrips; ++s) column[s] = in_register(load(strips[s].x + at));
+    const auto add_row = [&](Floats row, int r) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-      for (int64_t r = 0; r < kBlockStep; ++r)
-        total[s][r] = add_product<T>(total[s][r], row[r], load(strips[s].x + at));
+      for (int s = 0; s < kStrips; ++s) total[s][r] = add_product<T>(total[s][r], row, column[s]);
+    };
+    add_row(splat_of_four<0>(four), 0), add_row(splat_of_four<1>(four), 1);
+    add_row(splat_of_four<2>(four), 2), add_row(splat_of_four<3>(four), 3);
   }
 #pragma GCC unroll 4
   for (int s = 0; s < kStrips; ++s)
@@ -116,16 +121,12 @@ template <typename T, int kStrips>
     }
 }
 
-template <typename T>
+// The same for `count` strips, at most kMost.
+template <typename T, int kMost = kMostStrips>
 void add_some_strips(const float* dy, const StripGradient* strips, int count, int64_t row_step,
                      int64_t capacity) {
-  static_assert(kMostStrips == 2 || kMostStrips == 4);
-  if constexpr (kMostStrips == 4) {
-    if (count == 4) return add_strips<T, 4>(dy, strips, row_step, capacity);
-    if (count == 3) return add_strips<T, 3>(dy, strips, row_step, capacity);
-  }
-  if (count == 2) return add_strips<T, 2>(dy, strips, row_step, capacity);
-  if (count == 1) return add_strips<T, 1>(dy, strips, row_step, capacity);
+  if (count == kMost) return add_strips<T, kMost>(dy, strips, row_step, capacity);
+  if constexpr (kMost > 1) add_some_strips<T, kMost - 1>(dy, strips, count, row_step, capacity);
 }
 
 template <typename T>

@@ -53,6 +53,14 @@ const T* in_register(const T* pointer) {
   return pointer;
 }
 
+// The vector, loaded once, where a compiler would rather load it again for every use.
+inline Floats in_register(Floats vector) {
+#if defined(__x86_64__)
+  asm("" : "+v"(vector));
+#endif
+  return vector;
+}
+
 // The first `count` lanes; the others are zero, or not written.
 template <typename T>
 Floats load_some(const T* from, int64_t count) {

@@ -127,6 +127,11 @@ TEST(SparseProduct, F32MatchesTheMaskedDenseProduct) {
   for (const Case& c : cases()) expect_products_match<float>(c, 3e-6);
 }
 
+// So many that they are read for more tokens at once.
+TEST(SparseProduct, ManyBlocksMatchTheMaskedDenseProduct) {
+  expect_products_match<float>({70, 1536, 1536, {4, 4}, 0.95}, 3e-6);
+}
+
 // Weights are rounded to bf16 in the products, and so are their results.
 TEST(SparseProduct, BF16MatchesTheMaskedDenseProduct) {
   for (const Case& c : cases()) expect_products_match<BF16>(c, 2e-2);
