@@ -23,6 +23,12 @@ inline Floats load(const Pair* from) {
   return vector;
 }
 
+inline Quad load_quad(const Pair* from) {
+  Quad quad;
+  __builtin_memcpy(&quad, from, sizeof(quad));
+  return quad;
+}
+
 // A word in all lanes. Not by way of a float: a pair is no number.
 inline Floats splat_word(const float* from) {
   uint32_t bits;
@@ -48,17 +54,8 @@ inline Floats add_product<BF16>(Floats total, Floats a, Floats b) {
 #endif
 }
 
-// Four words, whatever the instruction set.
-typedef float Quad __attribute__((vector_size(16)));
 typedef int32_t QuadInts __attribute__((vector_size(16)));
 typedef uint32_t QuadWords __attribute__((vector_size(16)));
-
-inline Quad load_quad(const float* from) {
-  Quad quad;
-  __builtin_memcpy(&quad, from, sizeof(quad));
-  return quad;
-}
-inline void store_quad(float* to, Quad quad) { __builtin_memcpy(to, &quad, sizeof(quad)); }
 
 // Values that are neighbours in depth become words.
 inline Quad pairs(QuadWords first, QuadWords second) { return (Quad)(first | second << 16); }

@@ -10,29 +10,37 @@ namespace fern::FERN_SIMD_NAMESPACE {
 // A tile in use, and one for so few tokens that most of it would be padding (both multiples of any kLanes).
 inline constexpr int64_t kTileTokens = 64, kFewTokens = 16;
 
+// to[column][row] = from[row][column] for a full square.
+template <typename To, typename From>
+inline void turn_square(To* to, int64_t to_stride, const From* from, int64_t from_stride) {
+  Floats row[kLanes];
+  load_transposed(row, from, from_stride);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) store(to + i * to_stride, row[i]);
+}
+
+// The same for the `rows` x `columns` that exist: `columns` rows of `width` values, zero after the last.
+template <typename To, typename From>
+[[gnu::noinline]] void turn_part(To* to, int64_t to_stride, const From* from, int64_t from_stride,
+                                 int64_t rows, int64_t columns, int64_t width) {
+  Floats row[kLanes];
+  for (int i = 0; i < kLanes; ++i) row[i] = i < rows ? load_some(from + i * from_stride, columns) : Floats{};
+  transpose(row);
+  for (int i = 0; i < columns; ++i) store_some(to + i * to_stride, row[i], width);
+}
+
+inline int64_t lanes_of(int64_t count) { return count < kLanes ? count : kLanes; }
+
 // tile[feature][token] = x[token * stride + feature]. REQUIRES: tokens <= kTokens.
 template <int64_t kTokens, typename T>
 void read_tile(float* tile, const T* x, int64_t stride, int64_t tokens, int64_t features) {
   for (int64_t t = 0; t < kTokens; t += kLanes)
     for (int64_t f = 0; f < features; f += kLanes) {
-      const int64_t wide = features - f < kLanes ? features - f : kLanes;
-      const T* from = x + t * stride + f;
-      Floats square[kLanes];
-      if (wide == kLanes && t + kLanes <= tokens) {
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) square[i] = load(from + i * stride);
-      } else {
-        for (int i = 0; i < kLanes; ++i)
-          square[i] = t + i < tokens ? load_some(from + i * stride, wide) : Floats{};
-      }
-      transpose(square);
-      float* to = tile + f * kTokens + t;
-      if (wide == kLanes) {
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) store(to + i * kTokens, square[i]);
-      } else {
-        for (int i = 0; i < wide; ++i) store(to + i * kTokens, square[i]);
-      }
+      const int64_t high = lanes_of(tokens - t), wide = lanes_of(features - f);
+      if (high == kLanes && wide == kLanes)
+        turn_square(tile + f * kTokens + t, kTokens, x + t * stride + f, stride);
+      else
+        turn_part(tile + f * kTokens + t, kTokens, x + t * stride + f, stride, high, wide, kLanes);
     }
 }
 
@@ -41,19 +49,11 @@ template <int64_t kTokens, typename T>
 void write_tile(T* y, int64_t stride, const float* tile, int64_t tokens, int64_t features) {
   for (int64_t t = 0; t < tokens; t += kLanes)
     for (int64_t f = 0; f < features; f += kLanes) {
-      const int64_t wide = features - f < kLanes ? features - f : kLanes;
-      const int64_t high = tokens - t < kLanes ? tokens - t : kLanes;
-      const float* from = tile + f * kTokens + t;
-      Floats square[kLanes];
-      for (int i = 0; i < kLanes; ++i) square[i] = i < wide ? load(from + i * kTokens) : Floats{};
-      transpose(square);
-      T* to = y + t * stride + f;
-      if (wide == kLanes && high == kLanes) {
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) store(to + i * stride, square[i]);
-      } else {
-        for (int i = 0; i < high; ++i) store_some(to + i * stride, square[i], wide);
-      }
+      const int64_t high = lanes_of(tokens - t), wide = lanes_of(features - f);
+      if (high == kLanes && wide == kLanes)
+        turn_square(y + t * stride + f, stride, tile + f * kTokens + t, kTokens);
+      else
+        turn_part(y + t * stride + f, stride, tile + f * kTokens + t, kTokens, wide, high, wide);
     }
 }
 

@@ -45,6 +45,15 @@ inline void store(BF16* to, Floats vector) {
   __builtin_memcpy(to, &halves, sizeof(halves));
 }
 
+// Four words, whatever the instruction set.
+typedef float Quad __attribute__((vector_size(16)));
+inline Quad load_quad(const float* from) {
+  Quad quad;
+  __builtin_memcpy(&quad, from, sizeof(quad));
+  return quad;
+}
+inline void store_quad(float* to, Quad quad) { __builtin_memcpy(to, &quad, sizeof(quad)); }
+
 // The pointer, computed once: a compiler would rather leave the sum of a base and an index to every load, and
 // such loads are two operations instead of one to Intel's processors.
 template <typename T>
@@ -89,14 +98,57 @@ inline void swap_quarters(Floats& a, Floats& b) {
   b = __builtin_shuffle(from_a, from_b, lower);
 }
 
-// Transposes a square of kLanes vectors in log2(kLanes) rounds that swap the off-diagonal quarters of ever
-// larger squares (Eklundh 1972).
-template <int width = 1>
-inline void transpose(Floats (&row)[kLanes]) {
+// Transposes, in every four lanes, each four rows.
+inline void transpose_fours(Floats (&row)[kLanes]) {
+  Ints low = {}, high = {};
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i)
-    if ((i & width) == 0) swap_quarters<width>(row[i], row[i + width]);
-  if constexpr (2 * width < kLanes) transpose<2 * width>(row);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    low[lane] = lane / 4 * 4 + lane % 4 / 2 + (lane & 1) * kLanes;
+    high[lane] = low[lane] + 2;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i += 4) {
+    Floats a = __builtin_shuffle(row[i], row[i + 1], low), c = __builtin_shuffle(row[i], row[i + 1], high),
+           b = __builtin_shuffle(row[i + 2], row[i + 3], low),
+           d = __builtin_shuffle(row[i + 2], row[i + 3], high);
+    swap_quarters<2>(a, b), swap_quarters<2>(c, d);
+    row[i] = a, row[i + 1] = b, row[i + 2] = c, row[i + 3] = d;
+  }
+}
+
+// Transposes a square of kLanes vectors: its fours, and then in rounds that swap the off-diagonal quarters of
+// ever larger squares (Eklundh 1972).
+inline void transpose(Floats (&row)[kLanes]) {
+  transpose_fours(row);
+  if constexpr (kLanes > 4)
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+      if ((i & 4) == 0) swap_quarters<4>(row[i], row[i + 4]);
+  if constexpr (kLanes > 8)
+#pragma GCC unroll 16
+    for (int i = 0; i < 8; ++i) swap_quarters<8>(row[i], row[i + 8]);
+}
+
+// kLanes rows from `from` on, transposed.
+template <typename T>
+inline void load_transposed(Floats (&row)[kLanes], const T* from, int64_t stride) {
+  if constexpr (kLanes == 8 && sizeof(T) == sizeof(float)) {
+    // Loading the quarters where they will be is cheaper than to move them.
+    const auto load_fours = [&](int64_t at) {
+      const auto fours = __builtin_shufflevector(load_quad(from + at), load_quad(from + at + 4 * stride), 0,
+                                                 1, 2, 3, 4, 5, 6, 7);
+      Floats vector;
+      __builtin_memcpy(&vector, &fours, sizeof(fours));
+      return vector;
+    };
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) row[i] = load_fours(i * stride), row[i + 4] = load_fours(i * stride + 4);
+    transpose_fours(row);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) row[i] = load(from + i * stride);
+    transpose(row);
+  }
 }
 
 // The sums of the lanes of each of kCount vectors, in the first lanes of the result. REQUIRES: kCount is a
