@@ -7,6 +7,7 @@
 #include "framework/ops/checks.h"
 #include "framework/ops/exp.h"
 #include "framework/ops/scratch.h"
+#include "framework/ops/simd_exp.h"
 #include "framework/ops/work.h"
 
 namespace fern {
@@ -48,14 +49,14 @@ struct QueryTile {
 template <typename T>
 void soften_row(QueryTile<T>& tile, int64_t row, T* score, Range visible, Range written) {
   if (visible.empty()) return fill_hidden(score, visible, written, T(0));
-  T max = tile.max[row], sum = 0;
-#pragma omp simd reduction(max : max)
-  for (int64_t s = visible.begin; s < visible.end; ++s) max = std::max(max, score[s]);
+  fill_hidden(score, visible, written, -std::numeric_limits<T>::infinity());
+  const auto of_row = [&](auto join) {
+    return folded_row<T>(score + written.begin, written.end - written.begin, join);
+  };
+  const T max = std::max(tile.max[row], of_row([](Vector<T> a, Vector<T> b) { return a > b ? a : b; }));
 #pragma omp simd
   for (int64_t s = written.begin; s < written.end; ++s) score[s] = fast_exp(score[s] - max);
-  fill_hidden(score, visible, written, T(0));
-#pragma omp simd reduction(+ : sum)
-  for (int64_t s = written.begin; s < written.end; ++s) sum += score[s];
+  const T sum = of_row([](Vector<T> a, Vector<T> b) { return a + b; });
   if (max != tile.max[row]) {
     const T shrink = fast_exp(tile.max[row] - max);
     T* o = tile.o + row * tile.stride;

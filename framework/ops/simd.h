@@ -16,6 +16,8 @@ inline constexpr int kVector_bytes = 32, kKernelRows = 4;
 inline constexpr int kVector_bytes = 16, kKernelRows = 4;
 #endif
 inline constexpr int kKernelVectors = 2;
+// Of two of these instead of three of those: three fill 16 registers, and read less for each product.
+inline constexpr int kWideVectors = kVector_bytes == 32 ? 3 : 2;
 
 // Rows of one product_of_rows().
 inline constexpr int64_t kRowBlock = 8;
@@ -49,6 +51,15 @@ inline void store(T* to, Vector<T> vector) {
   std::memcpy(to, &vector, sizeof(vector));
 }
 
+// The vector, loaded once, where a compiler would rather load it again for every use.
+template <typename V>
+inline V in_register(V vector) {
+#if defined(__x86_64__)
+  asm("" : "+v"(vector));
+#endif
+  return vector;
+}
+
 // Element (row, k) of the left operand lies at data[row * row_stride + k * depth_stride].
 template <typename T>
 struct Left {
@@ -67,40 +78,53 @@ inline Vector<T> multiply_add(Vector<T> sum, const T& a, Vector<T> b) {
   return sum + a * b;
 }
 
-// kKernelRows x kKernelVectors of C in registers. Not inlined, and rows of A reached from two pointers, so
+// kKernelRows x kVectors of C in registers. Not inlined, and rows of A reached from two pointers, so
 // that no address is spilled in the inner loop. `Factor` is the type of both operands.
-template <typename T, bool kAccumulate, typename Factor>
+template <typename T, bool kAccumulate, int kVectors, typename Factor>
 [[gnu::noinline]] void kernel(T* c, int64_t c_stride, const Factor* a, int64_t a_row, int64_t a_depth,
                               const Factor* b, int64_t b_stride, int64_t depth) {
   static_assert(kLanes<T> == kLanes<Factor>);
   constexpr int kHalf = kKernelRows / 2;
-  Vector<T> sum[kKernelRows][kKernelVectors];
+  Vector<T> sum[kKernelRows][kVectors];
 #pragma GCC unroll 8
   for (int row = 0; row < kKernelRows; ++row)
-    for (int v = 0; v < kKernelVectors; ++v)
+    for (int v = 0; v < kVectors; ++v)
       sum[row][v] = kAccumulate ? load(c + row * c_stride + v * kLanes<T>) : Vector<T>{};
   const Factor* halves[2] = {a, a + kHalf * a_row};
   for (int64_t k = 0; k < depth; ++k) {
-    Vector<Factor> right[kKernelVectors];
-    for (int v = 0; v < kKernelVectors; ++v) right[v] = load(b + v * kLanes<T>);
+    Vector<Factor> right[kVectors];
+    for (int v = 0; v < kVectors; ++v) right[v] = in_register(load(b + v * kLanes<T>));
     for (int row = 0; row < kKernelRows; ++row)
-      for (int v = 0; v < kKernelVectors; ++v)
+      for (int v = 0; v < kVectors; ++v)
         sum[row][v] = multiply_add(sum[row][v], halves[row / kHalf][row % kHalf * a_row], right[v]);
     halves[0] += a_depth, halves[1] += a_depth, b += b_stride;
   }
 #pragma GCC unroll 8
   for (int row = 0; row < kKernelRows; ++row)
-    for (int v = 0; v < kKernelVectors; ++v) store(c + row * c_stride + v * kLanes<T>, sum[row][v]);
+    for (int v = 0; v < kVectors; ++v) store(c + row * c_stride + v * kLanes<T>, sum[row][v]);
+}
+
+// The same for kRowBlock rows.
+template <typename T, bool kAccumulate, int kVectors, typename Factor>
+inline void product_of_columns(Block<T> c, Left<Factor> a, Block<const Factor> b, int64_t depth) {
+  for (int64_t row = 0; row < kRowBlock; row += kKernelRows)
+    kernel<T, kAccumulate, kVectors>(c.data + row * c.stride, c.stride, a.data + row * a.row_stride,
+                                     a.row_stride, a.depth_stride, b.data, b.stride, depth);
 }
 
 // C (+)= A B for kRowBlock rows of C. REQUIRES: `columns` is a multiple of kColumnStep<T>.
 template <typename T, bool kAccumulate, typename Factor = T>
 inline void product_of_rows(Block<T> c, Left<Factor> a, Block<const Factor> b, int64_t columns,
                             int64_t depth) {
-  for (int64_t column = 0; column < columns; column += kKernelVectors * kLanes<T>)
-    for (int64_t row = 0; row < kRowBlock; row += kKernelRows)
-      kernel<T, kAccumulate>(c.data + row * c.stride + column, c.stride, a.data + row * a.row_stride,
-                             a.row_stride, a.depth_stride, b.data + column, b.stride, depth);
+  int64_t column = 0;
+  const auto multiply = [&]<int kVectors>() {
+    product_of_columns<T, kAccumulate, kVectors, Factor>({c.data + column, c.stride}, a,
+                                                         {b.data + column, b.stride}, depth);
+    column += kVectors * kLanes<T>;
+  };
+  while (columns - column >= 2 * kWideVectors * kLanes<T>)
+    multiply.template operator()<kWideVectors>(), multiply.template operator()<kWideVectors>();
+  while (column < columns) multiply.template operator()<kKernelVectors>();
 }
 
 // Lane indices of a shuffle of two vectors.

@@ -27,6 +27,13 @@ inline T folded(Vector<T> vector, Join join) {
     return folded<T, kWidth / 2>(join(vector, swapped<T, kWidth>(vector, kAll)), join);
   }
 }
+// `count` values, a multiple of kLanes and at least that.
+template <typename T, typename Join>
+inline T folded_row(const T* values, int64_t count, Join join) {
+  Vector<T> all = load(values);
+  for (int64_t i = kLanes<T>; i < count; i += kLanes<T>) all = join(all, load(values + i));
+  return folded<T>(all, join);
+}
 inline Vector<float> larger(Vector<float> a, Vector<float> b) { return a > b ? a : b; }
 inline float largest_lane(Vector<float> vector) { return folded<float>(vector, larger); }
 template <typename T>
