@@ -28,8 +28,6 @@ bool may_take_long(const Sighting& rank) {
          rank.state == 'D';
 }
 
-bool is_stopped(const Sighting& rank) { return rank.state == 'T'; }
-
 class Judge {
  public:
   Judge(std::span<const Sighting> ranks, int observer, double stall_s)
@@ -116,8 +114,7 @@ class Judge {
   }
 
   double patience_with(const Sighting& rank) const {
-    // One that is stopped has a rule of its own; the observer may know of it only for a part of still_s.
-    if (rank.traced || is_stopped(rank)) return std::numeric_limits<double>::infinity();
+    if (rank.traced) return std::numeric_limits<double>::infinity();
     if (may_take_long(rank)) return kLongPatience * patience_s_;
     const bool starved = rank.state == 'R' && rank.still_cpu_s < kStarvedShare * patience_s_;
     return starved ? kStarvedPatience * patience_s_ : patience_s_;
@@ -145,7 +142,7 @@ class Judge {
     for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
       const Sighting& r = ranks_[static_cast<size_t>(rank)];
       if (r.presence != Presence::kHere) continue;
-      if (r.traced || is_stopped(r)) return std::nullopt;
+      if (r.traced) return std::nullopt;
       if (r.waits_in == kNotWaiting) return std::nullopt;
       least_still_s = std::min(least_still_s, r.still_s);
       places[place_of(r)].push_back(rank);

@@ -20,7 +20,7 @@ struct Sighting {
   Position position = {};
   int32_t waits_in = kNotWaiting;  // a stream
   Fingerprint waits_for = {};      // the newest there
-  double still_s = 0;              // since it last did anything
+  double still_s = 0;              // since it last did anything, but while its process was stopped
   double still_cpu_s = 0;          // the processor time it got meanwhile
   double stopped_s = 0;            // since its process was seen stopped
   double ended_s = 0;              // since it left or failed
@@ -46,8 +46,7 @@ constexpr double patience_s(double stall_s) { return 0.9 * stall_s; }
 //   a rank is whose process has been stopped for the patience;
 //   while the observer waits: a rank is that does not wait and has done nothing for the patience. Saving,
 //   logging, and what is outside the steps, or waiting for a disk, have kLongPatience times that; a rank that
-//   got little processor time has four times that; one under a debugger has for ever, and so has one that is
-//   stopped, but for the rule above;
+//   got little processor time has four times that; one under a debugger has for ever;
 //   while all wait: those are that wait elsewhere than most, after the patience; and nobody is, after
 //   kLongPatience times that, when all wait in the same place.
 std::optional<Verdict> judge(std::span<const Sighting> ranks, int observer, double stall_s);

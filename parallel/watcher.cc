@@ -79,10 +79,11 @@ void Watcher::look_at(int rank, double elapsed_s) {
   sighting.position = slot.pulse.position();
   std::ranges::transform(slot.groups, sighting.groups.begin(),
                          [](const auto& group) { return group.load(); });
-  sighting.still_s += elapsed_s;
+  if (sighting.state != 'T') sighting.still_s += elapsed_s;
   if (const uint64_t beats = slot.pulse.beats(); beats != seen.beats) {
     seen.beats = beats;
     sighting.still_s = sighting.still_cpu_s = sighting.stopped_s = 0;
+    sighting.state = '?';
   }
   sighting.waits_in = slot.waits_in.load(std::memory_order_relaxed);
   if (sighting.waits_in != kNotWaiting)

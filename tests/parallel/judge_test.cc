@@ -79,25 +79,6 @@ TEST(Judge, StoppedRankIsAtFaultWhateverItWasAt) {
   EXPECT_EQ(at_fault({waiting(9), stopped}), std::vector<int>{1});
 }
 
-// An observer that looks closely only at ranks that are still learns of the stop later than of the stillness.
-TEST(Judge, StoppedRankIsNotTakenForOneThatDoesNotGetOn) {
-  Sighting stopped = working(9.5);
-  stopped.state = 'T';
-  stopped.stopped_s = 8.9;
-  EXPECT_TRUE(at_fault({waiting(9.5), stopped}).empty());
-  stopped.stopped_s = 9;
-  const auto verdict = judge(std::vector<Sighting>{waiting(9.5), stopped}, 0, kStall_s);
-  ASSERT_TRUE(verdict);
-  EXPECT_TRUE(verdict->text.starts_with("rank 1 is stopped")) << verdict->text;
-}
-
-TEST(Judge, StoppedRankThatWaitsIsNotTakenForOneThatWaitsElsewhere) {
-  Sighting stopped = waiting(9.5, 6);
-  stopped.state = 'T';
-  stopped.stopped_s = 8.9;
-  EXPECT_TRUE(at_fault({waiting(9.5), waiting(9.5), stopped}).empty());
-}
-
 TEST(Judge, ProcessThatIsGoneIsAtFaultAtOnce) {
   Sighting gone = working(0);
   gone.gone = true;
