@@ -12,6 +12,11 @@ namespace fern::FERN_SIMD_NAMESPACE {
 inline constexpr int64_t kSumTokens = (kLanes == 16 ? 4 : 2) * kLanes;
 static_assert(kBlockTokens % kSumTokens == 0);
 
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Weights of this many blocks ahead are asked for, where those of kBlockStep outputs are a part of a block.
+inline constexpr int64_t kAhead = 6;
+
 // sum[output][token] of kBlockStep outputs of one block. x is a strip of words of T, [inputs][kTokens].
 // kBlock is the size of square blocks, or 0 for any.
 template <typename T, int64_t kTokens, int64_t kBlock>
@@ -23,7 +28,13 @@ template <typename T, int64_t kTokens, int64_t kBlock>
   const int64_t output_step = w.output_step, input_step = w.input_step;
   const float* words = w.words + output % block_outputs * block_inputs;
   Floats total[kBlockStep][kVectors] = {};
-  for (int64_t i = w.run_begin[run]; i < w.run_begin[run + 1]; ++i) {
+  const int64_t end = w.run_begin[run + 1];
+  for (int64_t i = w.run_begin[run]; i < end; ++i) {
+    if constexpr (kBlock != kBlockStep) {
+      const float* ahead = words + least(i + kAhead, end - 1) * elements;
+#pragma GCC unroll 4
+      for (int64_t r = 0; r < kBlockStep; ++r) __builtin_prefetch(ahead + r * block_inputs);
+    }
     const float* from = x + w.input[i] * block_inputs * kTokens;
     const float* weight = words + i * elements;
 #pragma GCC unroll 4
@@ -49,8 +60,6 @@ auto* sum_outputs_for(const BlockRuns& w) {
   if (w.block_outputs == 16 && w.block_inputs == 16 / kPerWord<T>) return sum_outputs<T, kTokens, 16>;
   return sum_outputs<T, kTokens, 0>;
 }
-
-constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Strip after strip. X is what a word of x is read from: T, or a narrower type.
 template <typename T, int64_t kTokens, typename Y, typename X>
