@@ -77,7 +77,7 @@ void soften_row(QueryTile& tile, int64_t row, float* score, BF16Pair* p, Range v
   fill_hidden(score, visible, written, -kInfinity);
   Vector<float> highest = load(score + written.begin), total = {};
   for (int64_t s = written.begin + kStep; s < written.end; s += kStep)
-    highest = larger(highest, load(score + s));
+    highest = larger<float>(highest, load(score + s));
   const float max = tile.scale * largest_lane(highest);
   if (max > tile.zero[row] + kHeadroom) move_zero(tile, row, max);
   const float zero = tile.zero[row];

@@ -50,13 +50,12 @@ template <typename T>
 void soften_row(QueryTile<T>& tile, int64_t row, T* score, Range visible, Range written) {
   if (visible.empty()) return fill_hidden(score, visible, written, T(0));
   fill_hidden(score, visible, written, -std::numeric_limits<T>::infinity());
-  const auto of_row = [&](auto join) {
-    return folded_row<T>(score + written.begin, written.end - written.begin, join);
-  };
-  const T max = std::max(tile.max[row], of_row([](Vector<T> a, Vector<T> b) { return a > b ? a : b; }));
+  const T* begin = score + written.begin;
+  const int64_t columns = written.end - written.begin;
+  const T max = std::max(tile.max[row], folded_row<T>(begin, columns, larger<T>));
 #pragma omp simd
   for (int64_t s = written.begin; s < written.end; ++s) score[s] = fast_exp(score[s] - max);
-  const T sum = of_row([](Vector<T> a, Vector<T> b) { return a + b; });
+  const T sum = folded_row<T>(begin, columns, sum_of_two<T>);
   if (max != tile.max[row]) {
     const T shrink = fast_exp(tile.max[row] - max);
     T* o = tile.o + row * tile.stride;

@@ -7,7 +7,7 @@
 
 namespace fern {
 
-// Rows of the output held in registers: with two vectors each they fill about half of the register file.
+// Rows of the output held in registers.
 #if defined(__AVX512F__)
 inline constexpr int kVector_bytes = 64, kKernelRows = 8;
 #elif defined(__AVX__)
@@ -15,9 +15,9 @@ inline constexpr int kVector_bytes = 32, kKernelRows = 4;
 #else
 inline constexpr int kVector_bytes = 16, kKernelRows = 4;
 #endif
-inline constexpr int kKernelVectors = 2;
-// Of two of these instead of three of those: three fill 16 registers, and read less for each product.
-inline constexpr int kWideVectors = kVector_bytes == 32 ? 3 : 2;
+// Vectors of each row: with two, sums fill about half of the registers. Where columns are many, two kernels
+// of kWideVectors take the place of three: on 16 registers they read less for each product.
+inline constexpr int kKernelVectors = 2, kWideVectors = kVector_bytes == 32 ? 3 : 2;
 
 // Rows of one product_of_rows().
 inline constexpr int64_t kRowBlock = 8;

@@ -1,4 +1,4 @@
-// What softmax asks of a row of scores that is held in vectors: its largest, its exponentials and their sum.
+// What softmax asks of a row of scores: its largest, its exponentials and their sum.
 #pragma once
 
 #if defined(__AVX512F__)
@@ -34,11 +34,18 @@ inline T folded_row(const T* values, int64_t count, Join join) {
   for (int64_t i = kLanes<T>; i < count; i += kLanes<T>) all = join(all, load(values + i));
   return folded<T>(all, join);
 }
-inline Vector<float> larger(Vector<float> a, Vector<float> b) { return a > b ? a : b; }
-inline float largest_lane(Vector<float> vector) { return folded<float>(vector, larger); }
+template <typename T>
+inline Vector<T> larger(Vector<T> a, Vector<T> b) {
+  return a > b ? a : b;
+}
+template <typename T>
+inline Vector<T> sum_of_two(Vector<T> a, Vector<T> b) {
+  return a + b;
+}
+inline float largest_lane(Vector<float> vector) { return folded<float>(vector, larger<float>); }
 template <typename T>
 inline T sum_of_lanes(Vector<T> vector) {
-  return folded<T>(vector, [](Vector<T> a, Vector<T> b) { return a + b; });
+  return folded<T>(vector, sum_of_two<T>);
 }
 
 #if defined(__AVX512F__)

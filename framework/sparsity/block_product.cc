@@ -14,35 +14,34 @@ namespace fern {
 namespace {
 
 // Outputs whose strips a thread makes at once for dW.
-constexpr int64_t kPanel = 64;
+constexpr int64_t kStripOutputs = 64;
 
-// Below this, arranging the weights would cost more than it saves.
-constexpr int64_t kFewTokens = 16;
+// Up to so many tokens of bf16, rounding the weights would cost more than it saves.
+constexpr int64_t kUnroundedTokens = 16;
 
-// Weights of more bytes are read for kBlockTokens tokens at once, so that they stay in a cache meanwhile.
-// Otherwise inputs do so better where there are fewer tokens.
+// Weights of more bytes are read once for kBlockTokens tokens. Fewer of them a cache keeps meanwhile, and
+// what it should keep instead are the inputs, of as few tokens as are summed at once.
 constexpr int64_t kManyBytes = int64_t{8} << 20;
 
-// Tokens of one task.
 template <typename T>
-int64_t tile_tokens(const Pattern& pattern) {
+int64_t tokens_of_task(const Pattern& pattern) {
   const int64_t bytes = pattern.nonzeros() * static_cast<int64_t>(sizeof(T));
   return bytes > kManyBytes ? kBlockTokens : block_kernels<T>(simd_level()).sum_tokens;
 }
 
-// One task makes some outputs of one tile of tokens: all of them, unless tiles are fewer than threads.
-// `room` is for all threads.
+// One task makes some outputs of `task_tokens` tokens: all of them, unless there would be fewer tasks than
+// threads. `room` is for all threads.
 template <typename T, typename Product>
-void run_product(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens, int64_t tile,
-                 const Product& product, float* room) {
-  const int64_t tiles = ceiling(tokens, tile), groups = ceiling(w.outputs, kBlockOutputs);
+void run_tasks(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens,
+               int64_t task_tokens, const Product& product, float* room) {
+  const int64_t tiles = ceiling(tokens, task_tokens), groups = ceiling(w.outputs, kBlockOutputs);
   if (tiles * groups == 0) return;
-  const int64_t parts = std::min(ceiling(omp_get_max_threads(), tiles), groups);
-  const int64_t part = ceiling(groups, parts) * kBlockOutputs;
+  const int64_t part_groups = ceiling(groups, std::min(ceiling(omp_get_max_threads(), tiles), groups));
+  const int64_t parts = ceiling(groups, part_groups), part = part_groups * kBlockOutputs;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < tiles * parts; ++task) {
-    const int64_t token = task / parts * tile, first = std::min(task % parts * part, w.outputs);
-    const int64_t count = std::min(tokens - token, tile);
+    const int64_t token = task / parts * task_tokens, first = task % parts * part;
+    const int64_t count = std::min(tokens - token, task_tokens);
     product({y_TO + token * w.outputs, w.outputs, count}, {x_TI + token * x_stride, x_stride, count}, w,
             first, std::min(first + part, w.outputs),
             room + omp_get_thread_num() * block_product_room(w.inputs));
@@ -83,26 +82,29 @@ void arrange_columns(float* to, const BlockRuns& columns, const uint32_t* order,
 template <typename T>
 void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, const uint32_t* order, const Pattern& pattern,
                  int64_t tokens) {
+  if (tokens == 0) return;
   const SimdLevel level = simd_level();
-  const int64_t tile = tile_tokens<T>(pattern), room = product_room(w.inputs);
+  const int64_t task_tokens = tokens_of_task<T>(pattern);
   if constexpr (std::is_same_v<T, BF16>) {
-    if (tokens > kFewTokens) {
+    if (tokens > kUnroundedTokens) {
       const BlockPairKernels& kernels = block_pair_kernels(level);
+      const int64_t room = product_room(w.inputs / 2);
       float *memory = thread_scratch<float>(room + pattern.nonzeros() / 2), *pairs = memory + room;
       const BlockRuns rounded = arranged(w, pattern.blocks(), 2, pairs, [&](int64_t first, int64_t last) {
         kernels.pack(pairs, w, order, first, last);
       });
-      return run_product(y_TO, x_TI, w.inputs, rounded, tokens, tile, kernels.product, memory);
+      return run_tasks(y_TO, x_TI, w.inputs, rounded, tokens, task_tokens, kernels.product, memory);
     }
   }
   const auto product = block_kernels<T>(level).product;
+  const int64_t room = product_room(w.inputs);
   if (order == nullptr)
-    return run_product(y_TO, x_TI, w.inputs, w, tokens, tile, product, thread_scratch<float>(room));
+    return run_tasks(y_TO, x_TI, w.inputs, w, tokens, task_tokens, product, thread_scratch<float>(room));
   float *memory = thread_scratch<float>(room + pattern.nonzeros()), *words = memory + room;
   const BlockRuns columns = arranged(w, pattern.blocks(), 1, words, [&](int64_t first, int64_t last) {
     arrange_columns(words, w, order, first, last);
   });
-  run_product(y_TO, x_TI, w.inputs, columns, tokens, tile, product, memory);
+  run_tasks(y_TO, x_TI, w.inputs, columns, tokens, task_tokens, product, memory);
 }
 
 // How dW goes through the tokens. A step is few enough words of tokens that the inputs' strips stay in the
@@ -127,13 +129,13 @@ int64_t first_row_of_thread(const Pattern& pattern, int64_t index, int64_t count
   return (std::lower_bound(begin.begin(), begin.end(), before) - begin.begin()) * pattern.block().rows;
 }
 
-// One step for outputs [first, last); `dy_strips` is for kPanel outputs.
+// One step for outputs [first, last); `dy_strips` is for kStripOutputs outputs.
 template <typename T>
 void add_step(float* dvalues_N, float* dy_strips, const float* x_strips, TokenRows<const T> dy, int64_t words,
               const BlockRuns& runs, int64_t first, int64_t last) {
   const BlockKernels<T>& kernels = block_kernels<T>(simd_level());
-  for (int64_t output = first; output < last; output += kPanel) {
-    const int64_t end = std::min(output + kPanel, last);
+  for (int64_t output = first; output < last; output += kStripOutputs) {
+    const int64_t end = std::min(output + kStripOutputs, last);
     kernels.fill_strips(dy_strips, {dy.data + output, dy.stride, dy.tokens}, end - output, 0, words, words);
     kernels.add_gradient(dvalues_N, dy_strips, x_strips, runs, output, end, words);
   }
@@ -208,7 +210,8 @@ void BlockProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_
   const GradientSteps plan(inputs, tokens, kPerWord);
   const int64_t step = plan.words * inputs;
   const BlockRuns runs = runs_of_rows(nullptr);
-  float* x_strips = thread_scratch<float>(plan.steps * step + kPanel * plan.words * omp_get_max_threads());
+  float* x_strips =
+      thread_scratch<float>(plan.steps * step + kStripOutputs * plan.words * omp_get_max_threads());
 #pragma omp parallel
   for (int64_t token = 0; token < tokens; token += plan.chunk_tokens) {
     const int64_t count = std::min(plan.chunk_tokens, tokens - token);
@@ -223,7 +226,7 @@ void BlockProduct::backward_weight(float* dvalues_N, const T* dy_TO, const T* x_
     }
     for (int64_t first = 0; first < lines; first += of_step) {
       const int64_t begin = token + first * kStripStep * kPerWord;
-      add_step<T>(dvalues_N, x_strips + plan.steps * step + thread * kPanel * plan.words,
+      add_step<T>(dvalues_N, x_strips + plan.steps * step + thread * kStripOutputs * plan.words,
                   x_strips + first / of_step * step, {dy_TO + begin * outputs, outputs, tokens - begin},
                   std::min(of_step, lines - first) * kStripStep, runs,
                   first_row_of_thread(*pattern_, thread, threads),

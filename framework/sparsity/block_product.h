@@ -31,7 +31,7 @@ class BlockProduct {
 
  private:
   BlockRuns runs_of_rows(const float* values_N) const;
-  // Of the transposed view, but that its words are the values in the pattern's order.
+  // Of the transposed view, but with the values in the pattern's order: to be arranged by `blocks_` first.
   BlockRuns runs_of_columns(const float* values_N) const;
 
   const Pattern* pattern_;

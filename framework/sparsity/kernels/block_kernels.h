@@ -30,7 +30,7 @@ struct BlockRuns {
 
 template <typename T>
 struct BlockKernels {
-  int64_t sum_tokens;  // whose sums are made at once by either product: weights are read once for so many
+  int64_t sum_tokens;  // that either kind of product sums at once: it reads the weights once for so many
   // Outputs [first, last), multiples of kBlockStep, of y = x W^T; words are f32. REQUIRES: at most
   // kBlockTokens tokens; room for block_product_room(inputs) floats, 64-byte aligned.
   void (*product)(TokenRows<T> y, TokenRows<const T> x, const BlockRuns& w, int64_t first, int64_t last,
@@ -58,9 +58,10 @@ struct BlockPairKernels {
 // Most tokens of one call of product(), and what a strip's capacity is a multiple of.
 inline constexpr int64_t kBlockTokens = 64, kStripStep = 4;
 
-// Outputs that are made before they are written: a line of the cache for every token. And those that a call
-// makes of some tokens before it goes on to the next, by the same weights.
-inline constexpr int64_t kBlockOutputs = 16, kPanelOutputs = 256;
+// Outputs that are made before they are written: a line of the cache for every token.
+inline constexpr int64_t kBlockOutputs = 16;
+// Outputs that are made of sum_tokens tokens before the same weights meet the next ones.
+inline constexpr int64_t kPanelOutputs = 256;
 
 constexpr int64_t block_product_room(int64_t inputs) { return kBlockTokens * (inputs + kBlockOutputs); }
 

@@ -11,8 +11,8 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-// Strips of x that are multiplied with one of dy at once: with their sums and a row of dy they fill 16
-// registers.
+// Strips of x that are multiplied with one of dy at once. In f32 three of them, their sums and a row of dy
+// are 16 registers.
 inline constexpr int kMostStrips = kLanes == 16 ? 4 : 3;
 
 // Activations of this many tokens further are asked for: neighbouring tokens lie too far apart for the

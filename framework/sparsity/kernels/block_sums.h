@@ -1,4 +1,4 @@
-// Y = X W^T and dX = dY W for blocks: kBlockStep outputs of a strip of tokens at a time, summed in registers.
+// Y = X W^T and dX = dY W for blocks: kBlockStep outputs of a tile of tokens at a time, summed in registers.
 // Included by the kernels' sources alone (vector.h).
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace fern::FERN_SIMD_NAMESPACE {
 
-// Tokens of a strip, whose sums are half of the registers; fewer where there are only kFewTokens.
+// Tokens of a tile, whose sums are half of the registers.
 inline constexpr int64_t kSumTokens = (kLanes == 16 ? 4 : 2) * kLanes;
 static_assert(kBlockTokens % kSumTokens == 0);
 
@@ -17,7 +17,7 @@ constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 // Weights of this many blocks ahead are asked for, where those of kBlockStep outputs are a part of a block.
 inline constexpr int64_t kAhead = 6;
 
-// sum[output][token] of kBlockStep outputs of one block. x is a strip of words of T, [inputs][kTokens].
+// sum[output][token] of kBlockStep outputs of one block. x is a tile of words of T.
 // kBlock is the size of square blocks, or 0 for any.
 template <typename T, int64_t kTokens, int64_t kBlock>
 [[gnu::noinline]] void sum_outputs(float* sum, const float* x, const BlockRuns& w, int64_t output) {
@@ -61,13 +61,13 @@ auto* sum_outputs_for(const BlockRuns& w) {
   return sum_outputs<T, kTokens, 0>;
 }
 
-// Strip after strip. X is what a word of x is read from: T, or a narrower type.
+// Tiles of kTokens tokens, all of them read first. X is what a word of x is read from: T, or a narrower type.
 template <typename T, int64_t kTokens, typename Y, typename X>
-void product_of_strips(TokenRows<Y> y, TokenRows<const X> x, const BlockRuns& w, int64_t first, int64_t last,
-                       float* room) {
-  float *sum = room, *strips = room + kTokens * kBlockOutputs;
+void product_of_tiles(TokenRows<Y> y, TokenRows<const X> x, const BlockRuns& w, int64_t first, int64_t last,
+                      float* room) {
+  float *sum = room, *tiles = room + kTokens * kBlockOutputs;
   for (int64_t token = 0; token < x.tokens; token += kTokens)
-    read_tile<kTokens>(strips + token * w.inputs, x.data + token * x.stride, x.stride,
+    read_tile<kTokens>(tiles + token * w.inputs, x.data + token * x.stride, x.stride,
                        least(x.tokens - token, kTokens), w.inputs);
   auto* const sum_four = sum_outputs_for<T, kTokens>(w);
   for (int64_t panel = first; panel < last; panel += kPanelOutputs)
@@ -75,7 +75,7 @@ void product_of_strips(TokenRows<Y> y, TokenRows<const X> x, const BlockRuns& w,
       for (int64_t group = panel; group < least(panel + kPanelOutputs, last); group += kBlockOutputs) {
         const int64_t outputs = least(last - group, kBlockOutputs);
         for (int64_t output = 0; output < outputs; output += kBlockStep)
-          sum_four(sum + output * kTokens, strips + token * w.inputs, w, group + output);
+          sum_four(sum + output * kTokens, tiles + token * w.inputs, w, group + output);
         write_tile<kTokens>(y.data + token * y.stride + group, y.stride, sum,
                             least(x.tokens - token, kTokens), outputs);
       }
@@ -86,16 +86,16 @@ void product(TokenRows<T> y, TokenRows<const T> x, const BlockRuns& w, int64_t f
              float* room) {
   constexpr int64_t kFewest = least(kFewTokens, kSumTokens);
   if (x.tokens <= kFewest)
-    product_of_strips<float, kFewest>(y, x, w, first, last, room);
+    product_of_tiles<float, kFewest>(y, x, w, first, last, room);
   else
-    product_of_strips<float, kSumTokens>(y, x, w, first, last, room);
+    product_of_tiles<float, kSumTokens>(y, x, w, first, last, room);
 }
 
 inline void product_of_pairs(TokenRows<BF16> y, TokenRows<const BF16> x, const BlockRuns& w, int64_t first,
                              int64_t last, float* room) {
   const TokenRows<const Pair> x_pairs = {static_cast<const Pair*>(static_cast<const void*>(x.data)),
                                          x.stride / 2, x.tokens};
-  product_of_strips<BF16, kSumTokens>(y, x_pairs, w, first, last, room);
+  product_of_tiles<BF16, kSumTokens>(y, x_pairs, w, first, last, room);
 }
 
 // For kBlockStep outputs and inputs at a time: [inputs / 2][outputs] pairs of neighbouring inputs.
@@ -103,8 +103,8 @@ inline void pack_pairs(float* pairs_of_blocks, const BlockRuns& w, const uint32_
                        int64_t last) {
   const int64_t elements = w.block_outputs * w.block_inputs;
   float* to = pairs_of_blocks + first * elements / 2;
-  for (int64_t i = first; i < last; ++i) {
-    const float* block = w.words + (order != nullptr ? order[i] : i) * elements;
+  for (int64_t at = first; at < last; ++at) {
+    const float* block = w.words + (order != nullptr ? order[at] : at) * elements;
     for (int64_t output = 0; output < w.block_outputs; output += kBlockStep)
       for (int64_t input = 0; input < w.block_inputs; input += kBlockStep, to += 2 * kBlockStep) {
         const float* from = block + output * w.output_step + input * w.input_step;

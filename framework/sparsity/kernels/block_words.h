@@ -23,12 +23,6 @@ inline Floats load(const Pair* from) {
   return vector;
 }
 
-inline Quad load_quad(const Pair* from) {
-  Quad quad;
-  __builtin_memcpy(&quad, from, sizeof(quad));
-  return quad;
-}
-
 // A word in all lanes. Not by way of a float: a pair is no number.
 inline Floats splat_word(const float* from) {
   uint32_t bits;

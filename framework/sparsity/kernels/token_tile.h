@@ -19,16 +19,23 @@ inline void turn_square(To* to, int64_t to_stride, const From* from, int64_t fro
   for (int i = 0; i < kLanes; ++i) store(to + i * to_stride, row[i]);
 }
 
-// The same for the `rows` x `columns` that exist: `columns` rows of `width` values, zero after the last.
+// The same where only `rows` x `columns` of `from` exist: `columns` rows of `to` are written, `width` values
+// of each, which are zero after the last.
 template <typename To, typename From>
 [[gnu::noinline]] void turn_part(To* to, int64_t to_stride, const From* from, int64_t from_stride,
                                  int64_t rows, int64_t columns, int64_t width) {
-  Floats row[kLanes];
-  for (int i = 0; i < kLanes; ++i) row[i] = i < rows ? load_some(from + i * from_stride, columns) : Floats{};
-  transpose(row);
-  for (int i = 0; i < columns; ++i) store_some(to + i * to_stride, row[i], width);
+  Floats row[kLanes] = {};
+  for (int i = 0; i < rows; ++i)
+    row[i] = columns == kLanes ? load(from + i * from_stride) : load_some(from + i * from_stride, columns);
+  if (rows > 0) transpose(row);
+  for (int i = 0; i < columns; ++i)
+    if (width == kLanes)
+      store(to + i * to_stride, row[i]);
+    else
+      store_some(to + i * to_stride, row[i], width);
 }
 
+// Of `count` that are left; none where that is negative.
 inline int64_t lanes_of(int64_t count) { return count < kLanes ? count : kLanes; }
 
 // tile[feature][token] = x[token * stride + feature]. REQUIRES: tokens <= kTokens.

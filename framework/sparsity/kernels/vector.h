@@ -47,7 +47,9 @@ inline void store(BF16* to, Floats vector) {
 
 // Four words, whatever the instruction set.
 typedef float Quad __attribute__((vector_size(16)));
-inline Quad load_quad(const float* from) {
+template <typename Word>
+inline Quad load_quad(const Word* from) {
+  static_assert(sizeof(Word) == sizeof(float));
   Quad quad;
   __builtin_memcpy(&quad, from, sizeof(quad));
   return quad;
