@@ -71,14 +71,6 @@ void fill_strips(float* strips, TokenRows<const T> x, int64_t features, int64_t 
   }
 }
 
-// Lane `kLane` of every four.
-template <int kLane>
-Floats splat_of_four(Floats vector) {
-  Ints lanes;
-  for (int i = 0; i < kLanes; ++i) lanes[i] = i / 4 * 4 + kLane;
-  return __builtin_shuffle(vector, lanes);
-}
-
 // The sum of every fourth lane.
 inline Quad sum_of_fours(Floats vector) {
   Quad quads[kLanes / 4];

@@ -86,6 +86,15 @@ void store_some(T* to, Floats vector, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = values[i];
 }
 
+// Lane `kLane` of every four.
+template <int kLane>
+inline Floats splat_of_four(Floats vector) {
+  Ints lanes = {};
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i / 4 * 4 + kLane;
+  return __builtin_shuffle(vector, lanes);
+}
+
 // Swaps the second of each pair of `width` lanes of `a` with the first of that of `b`.
 template <int width>
 inline void swap_quarters(Floats& a, Floats& b) {
