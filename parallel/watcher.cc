@@ -83,7 +83,7 @@ void Watcher::look_at(int rank, double elapsed_s) {
   if (const uint64_t beats = slot.pulse.beats(); beats != seen.beats) {
     seen.beats = beats;
     sighting.still_s = sighting.still_cpu_s = sighting.stopped_s = 0;
-    sighting.state = '?';
+    sighting.state = '?';  // it runs, and is perhaps not looked at again before it has been still
   }
   sighting.waits_in = slot.waits_in.load(std::memory_order_relaxed);
   if (sighting.waits_in != kNotWaiting)

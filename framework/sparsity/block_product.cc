@@ -35,7 +35,6 @@ template <typename T, typename Product>
 void run_tasks(T* y_TO, const T* x_TI, int64_t x_stride, const BlockRuns& w, int64_t tokens,
                int64_t task_tokens, const Product& product, float* room) {
   const int64_t tiles = ceiling(tokens, task_tokens), groups = ceiling(w.outputs, kBlockOutputs);
-  if (tiles * groups == 0) return;
   const int64_t part_groups = ceiling(groups, std::min(ceiling(omp_get_max_threads(), tiles), groups));
   const int64_t parts = ceiling(groups, part_groups), part = part_groups * kBlockOutputs;
 #pragma omp parallel for schedule(dynamic)
@@ -82,7 +81,7 @@ void arrange_columns(float* to, const BlockRuns& columns, const uint32_t* order,
 template <typename T>
 void run_product(T* y_TO, const T* x_TI, const BlockRuns& w, const uint32_t* order, const Pattern& pattern,
                  int64_t tokens) {
-  if (tokens == 0) return;
+  if (tokens * w.outputs == 0) return;
   const SimdLevel level = simd_level();
   const int64_t task_tokens = tokens_of_task<T>(pattern);
   if constexpr (std::is_same_v<T, BF16>) {

@@ -1,27 +1,22 @@
 #include "parallel/process_view.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/parallel/stopped_process.h"
 
 namespace fern {
 namespace {
 
 TEST(ProcessView, SeesOneStop) {
-  const pid_t child = fork();
-  if (child == 0) {
-    pause();
-    _exit(0);
+  pid_t id = 0;
+  {
+    const StoppedProcess stopped;
+    id = stopped.id();
+    EXPECT_EQ(view_process(id).value().state, 'T');
+    EXPECT_FALSE(is_traced(id));
   }
-  kill(child, SIGSTOP);
-  int status = 0;
-  waitpid(child, &status, WUNTRACED);
-  EXPECT_EQ(view_process(child).value().state, 'T');
-  EXPECT_FALSE(is_traced(child));
-  kill(child, SIGKILL);
-  waitpid(child, &status, 0);
-  EXPECT_FALSE(view_process(child));
+  EXPECT_FALSE(view_process(id));
 }
 
 TEST(ProcessView, SeesItself) {

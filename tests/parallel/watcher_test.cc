@@ -1,8 +1,6 @@
 #include "parallel/watcher.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -11,34 +9,10 @@
 #include <vector>
 
 #include "parallel/process_view.h"
+#include "tests/parallel/stopped_process.h"
 
 namespace fern {
 namespace {
-
-// A process that does nothing, and is stopped.
-class Stopped {
- public:
-  Stopped() : id_(fork()) {
-    if (id_ == 0) {
-      pause();
-      _exit(0);
-    }
-    kill(id_, SIGSTOP);
-    int status = 0;
-    waitpid(id_, &status, WUNTRACED);
-  }
-  ~Stopped() {
-    int status = 0;
-    kill(id_, SIGKILL);
-    waitpid(id_, &status, 0);
-  }
-  Stopped(const Stopped&) = delete;
-  Stopped& operator=(const Stopped&) = delete;
-  ProcessView view() const { return view_process(id_).value(); }
-
- private:
-  pid_t id_;
-};
 
 // Rank 0 looks at the processes of ranks 1 and 2 all the time, at that of rank 3 only once it is still.
 TEST(Watcher, StoppedRankIsNotTakenForOneThatDoesNotGetOn) {
@@ -53,10 +27,10 @@ TEST(Watcher, StoppedRankIsNotTakenForOneThatDoesNotGetOn) {
   }
   ranks[3].pulse().begin_step(15);
   ranks[3].pulse().enter(Activity::kForward, 1);
-  const Stopped stopped;
+  const StoppedProcess stopped;
   RankSlot& slot = ranks[0].board().slot(3);
-  slot.process = stopped.view().id;
-  slot.process_start = stopped.view().start;
+  slot.process = stopped.id();
+  slot.process_start = view_process(stopped.id()).value().start;
   EXPECT_EXIT(
       {
         const Watcher watcher(ranks[0], kStall_s);

@@ -21,17 +21,6 @@ constexpr int64_t kDenseTokens = kLanes == 16 ? 2 * kTileTokens : kTileTokens;
 // lanes beside multiplying. (Intel's move those of 64 bytes where they would multiply.)
 constexpr bool kLoadsFours = kLanes == 8;
 
-// from[i % 4] in lane i, of 8.
-template <typename Vector = Floats>
-inline Vector four_everywhere(const float* from) {
-  const Quad four = load_quad(from);
-  const auto both = __builtin_shufflevector(four, four, 0, 1, 2, 3, 0, 1, 2, 3);
-  static_assert(sizeof(both) == sizeof(Vector));
-  Vector vector;
-  __builtin_memcpy(&vector, &both, sizeof(both));
-  return vector;
-}
-
 // sums[output][token] (+)= the runs of one cell, for kVectors vectors of tokens. x and sums are tiles of
 // kTokens.
 template <int64_t kTokens, int kVectors>
@@ -52,7 +41,8 @@ template <int64_t kTokens, int kVectors>
         };
         if constexpr (kLoadsFours)
           for (; end - value >= 4; value += 4, index += 4) {
-            const Floats four = four_everywhere(value);
+            const Quad quad = load_quad(value);
+            const Floats four = joined(quad, quad);
             add(index[0], splat_of_four<0>(four)), add(index[1], splat_of_four<1>(four));
             add(index[2], splat_of_four<2>(four)), add(index[3], splat_of_four<3>(four));
           }

@@ -140,17 +140,23 @@ inline void transpose(Floats (&row)[kLanes]) {
     for (int i = 0; i < 8; ++i) swap_quarters<8>(row[i], row[i + 8]);
 }
 
+// Two quads as one vector, of 8 lanes.
+template <typename Vector = Floats>
+inline Vector joined(Quad lower, Quad upper) {
+  const auto both = __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7);
+  static_assert(sizeof(both) == sizeof(Vector));
+  Vector vector;
+  __builtin_memcpy(&vector, &both, sizeof(both));
+  return vector;
+}
+
 // kLanes rows from `from` on, transposed.
 template <typename T>
 inline void load_transposed(Floats (&row)[kLanes], const T* from, int64_t stride) {
   if constexpr (kLanes == 8 && sizeof(T) == sizeof(float)) {
     // Loading the quarters where they will be is cheaper than to move them.
     const auto load_fours = [&](int64_t at) {
-      const auto fours = __builtin_shufflevector(load_quad(from + at), load_quad(from + at + 4 * stride), 0,
-                                                 1, 2, 3, 4, 5, 6, 7);
-      Floats vector;
-      __builtin_memcpy(&vector, &fours, sizeof(fours));
-      return vector;
+      return joined(load_quad(from + at), load_quad(from + at + 4 * stride));
     };
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) row[i] = load_fours(i * stride), row[i + 4] = load_fours(i * stride + 4);
